@@ -1,0 +1,274 @@
+//! Calibration: how far a limit may go before its promise is in doubt.
+//!
+//! ```text
+//! windows of accounts the trees never saw ─► share of violated windows per account, at each age [accounts]
+//!        ─► betting e-value per age ─► the boldest scale at which every age still has E ≥ 1/δ
+//! ```
+//!
+//! The unit of the test is the account, not the window: rows of one account are not exchangeable, and tests that
+//! pool windows certify false limits 20–30 % of the time. For i.i.d. accounts with mean violation share `Z_i` in
+//! [0, 1], under `E[Z] > α` the product `Π(1 + λ(α − Z_i))` has expectation below 1, so it exceeds `1/δ` with
+//! probability at most δ (Ville 1939; Waudby-Smith and Ramdas 2024, *Estimating means of bounded random variables
+//! by betting*). Scales are tried in a fixed sequence from a limit of nothing, stopping at the first failure, so
+//! trying many costs nothing (Learn-then-Test: Angelopoulos et al. 2021). Every age must pass: an
+//! intersection-union test, which needs no correction either.
+
+use serde::{Deserialize, Serialize};
+
+use crate::forest::ONE;
+use crate::money::Money;
+
+/// Which flows count against headroom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Everything observed counts: the limit is drawn on top of all that happened anyway.
+    Strict,
+    /// Flows the holder starts on the spot would have been offline payments, so only the others count.
+    Committed,
+}
+
+/// The calibrated scalar of the quantile head, in 2⁻¹⁶: how many times the predicted gap is kept back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GapScale(pub u32);
+
+/// The gap never counts as less than 1 % of the balance: a forest that sees no risk at all still keeps something
+/// back, and without this floor the scale could not reach a limit of nothing (limits measured on real wallets).
+const GAP_MIN: u64 = (ONE as u64).div_ceil(100);
+
+impl GapScale {
+    /// One times the predicted gap.
+    pub const ONE: Self = Self(1 << 16);
+    /// Keeps everything back: with the least gap of 1 %, 101 times it is more than the balance.
+    pub const NOTHING: Self = Self(101 << 16);
+
+    /// The share of the balance to grant, in steps, when the forest says that `steps` stay at its level:
+    /// `1 − scale × max(1 − q, 1 %)`, rounded down, at least 0.
+    pub fn limit_steps(self, steps: i32) -> u32 {
+        let steps = steps.clamp(0, ONE as i32) as u64;
+        let gap = (u64::from(ONE) - steps).max(GAP_MIN);
+        let kept = (u64::from(self.0) * gap).div_ceil(1 << 16);
+        u64::from(ONE).saturating_sub(kept) as u32
+    }
+
+    /// The limit on a balance, rounded down: integers only.
+    pub fn limit(self, balance: Money, steps: i32) -> Money {
+        balance.scale_steps(self.limit_steps(steps))
+    }
+
+    /// The fixed sequence of candidates, from a limit of nothing to no margin at all: scales that fall
+    /// geometrically by integer arithmetic; about 350. The last is 0, which grants the whole balance.
+    pub fn sequence() -> Vec<Self> {
+        let mut scale = Self::NOTHING.0;
+        let mut all = Vec::new();
+        while scale > 0 {
+            all.push(Self(scale));
+            // 2.5 % a step, and a thousandth of the predicted gap once that is more.
+            scale -= (scale / 40).max(66).min(scale);
+        }
+        all.push(Self(0));
+        all
+    }
+}
+
+/// Bet on `E[Z] ≤ α`: the share of the stake put on each account. Below 1, so that one bad account cannot ruin it.
+const STAKE: f64 = 0.95;
+
+/// The e-value against `E[Z] > alpha`, from the mean violation share of each account, in [0, 1].
+/// A product is the same in any order up to rounding; the order given is kept, so the bits are too.
+pub fn e_value(alpha: f64, shares: impl IntoIterator<Item = f64>) -> f64 {
+    shares.into_iter().fold(1.0, |e: f64, z| {
+        let grown = e * (1.0 + STAKE * (alpha - z));
+        grown.min(f64::MAX)
+    })
+}
+
+/// Accounts without a single violation that are needed to reach `1 / delta`: what calibration can say in advance.
+pub fn accounts_needed(alpha: f64, delta: f64) -> u64 {
+    (libm::log(1.0 / delta) / libm::log1p(STAKE * alpha)).ceil() as u64
+}
+
+/// One account's share of violated windows at one age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Violations {
+    /// Windows whose headroom was below the limit.
+    pub violated: u32,
+    /// Windows.
+    pub windows: u32,
+}
+
+impl Violations {
+    /// The share, 0 without windows.
+    pub fn share(self) -> f64 {
+        if self.windows == 0 { 0.0 } else { f64::from(self.violated) / f64::from(self.windows) }
+    }
+}
+
+/// What a candidate did on the calibration accounts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// The smallest e-value over the ages.
+    pub e_value: f64,
+    /// The largest mean violation share over the ages.
+    pub violation: f64,
+    /// Accounts.
+    pub accounts: usize,
+}
+
+impl Verdict {
+    /// Judges one candidate: `by_age[age][account]`.
+    pub fn of(alpha: f64, by_age: &[Vec<Violations>]) -> Self {
+        let mut verdict = Self { e_value: f64::MAX, violation: 0.0, accounts: by_age.first().map_or(0, Vec::len) };
+        for accounts in by_age {
+            let shares = || accounts.iter().filter(|v| v.windows > 0).map(|v| v.share());
+            let n = shares().count();
+            verdict.e_value = verdict.e_value.min(e_value(alpha, shares()));
+            verdict.accounts = verdict.accounts.min(n);
+            if n > 0 {
+                verdict.violation = verdict.violation.max(shares().sum::<f64>() / n as f64);
+            }
+        }
+        if by_age.is_empty() {
+            verdict.e_value = 0.0;
+        }
+        verdict
+    }
+
+    /// Whether the promise is kept with confidence `1 − delta`.
+    pub fn certifies(&self, delta: f64) -> bool {
+        self.e_value >= 1.0 / delta
+    }
+}
+
+/// Goes through candidates from the most careful to the boldest and returns the last that certifies.
+/// Stops at the first that does not: going on would need a correction for trying again.
+pub fn boldest<C: Copy>(
+    candidates: impl IntoIterator<Item = C>,
+    delta: f64,
+    mut judge: impl FnMut(C) -> Verdict,
+) -> Option<(C, Verdict)> {
+    let mut best = None;
+    for candidate in candidates {
+        let verdict = judge(candidate);
+        if !verdict.certifies(delta) {
+            break;
+        }
+        best = Some((candidate, verdict));
+    }
+    best
+}
+
+/// A confidence interval for the mean of account shares in [0, 1], at level `1 − delta`, by betting both ways over a
+/// grid of means: each mean whose hedged capital stays below `2 / delta` is inside. Valid at any sample size.
+/// Source: Waudby-Smith and Ramdas 2024, theorem 3, with fixed stakes mixed over five sizes.
+pub fn mean_interval(shares: &[f64], delta: f64) -> (f64, f64) {
+    const STAKES: [f64; 5] = [0.05, 0.15, 0.4, 0.7, 0.95];
+    let rejected = |m: f64, up: bool| {
+        let capital: f64 = STAKES
+            .iter()
+            .map(|stake| {
+                let log: f64 = shares
+                    .iter()
+                    .map(|x| {
+                        // Largest stake that cannot go broke against this mean, scaled.
+                        let bet =
+                            if up { stake / m.max(1e-12) * (x - m) } else { stake / (1.0 - m).max(1e-12) * (m - x) };
+                        libm::log1p(bet.max(-0.999_999))
+                    })
+                    .sum();
+                libm::exp(log.min(600.0))
+            })
+            .sum::<f64>()
+            / STAKES.len() as f64;
+        capital >= 2.0 / delta
+    };
+    let mean = if shares.is_empty() { 0.0 } else { shares.iter().sum::<f64>() / shares.len() as f64 };
+    let bisect = |mut inside: f64, mut outside: f64, up: bool| {
+        for _ in 0..40 {
+            let middle = f64::midpoint(inside, outside);
+            if rejected(middle, up) { outside = middle } else { inside = middle }
+        }
+        outside
+    };
+    let low = if mean > 0.0 { bisect(mean, 0.0, true) } else { 0.0 };
+    let high = if mean < 1.0 { bisect(mean, 1.0, false) } else { 1.0 };
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_scale_never_grants_more() {
+        let scales = GapScale::sequence();
+        assert!((200..500).contains(&scales.len()), "{}", scales.len());
+        assert_eq!(scales.first(), Some(&GapScale::NOTHING));
+        for steps in [-1, 0, 1, 1 << 19, ONE as i32 - 1, ONE as i32] {
+            assert_eq!(GapScale::NOTHING.limit_steps(steps), 0, "the sequence starts at nothing");
+            assert_eq!(GapScale(0).limit_steps(steps), ONE, "and ends at everything");
+            assert!(scales.windows(2).all(|w| w[1] < w[0]));
+            assert!(scales.windows(2).all(|w| w[0].limit_steps(steps) <= w[1].limit_steps(steps)));
+        }
+    }
+
+    #[test]
+    fn the_gap_is_kept_back_once_at_scale_one() {
+        let hundred = Money::from_minor(10_000).expect("small");
+        let seventy = (ONE as f64 * 0.7) as i32;
+        assert_eq!(GapScale::ONE.limit(hundred, seventy).minor(), 6_999, "rounded down");
+        assert_eq!(GapScale::ONE.limit(hundred, ONE as i32).minor(), 9_899, "the gap is at least 1 %");
+    }
+
+    #[test]
+    fn what_calibration_needs_is_known_in_advance() {
+        assert_eq!(accounts_needed(0.01, 0.05), 317);
+        let clean = |n| e_value(0.01, std::iter::repeat_n(0.0, n));
+        assert!(clean(317) >= 20.0 && clean(316) < 20.0);
+    }
+
+    #[test]
+    fn one_failing_age_stops_the_sequence() {
+        let fine = vec![Violations { violated: 0, windows: 5 }; 400];
+        let mut bad = fine.clone();
+        bad[..40].fill(Violations { violated: 5, windows: 5 });
+        let judge = |bold: bool| Verdict::of(0.01, &[fine.clone(), if bold { bad.clone() } else { fine.clone() }]);
+        let (chosen, verdict) = boldest([false, false, true], 0.05, judge).expect("the careful ones certify");
+        assert!(!chosen);
+        assert_eq!(verdict.violation, 0.0);
+        assert!(boldest([true, false], 0.05, judge).is_none(), "it stops at the first failure");
+        assert!(!Verdict::of(0.01, &[]).certifies(0.05), "no data certifies nothing");
+    }
+
+    /// Truth known: accounts with a strong effect of their own, true mean just above α. False certificates must
+    /// stay within δ. (A pooled binomial test fails this 20–30 % of the time.)
+    #[test]
+    fn false_certificates_are_as_rare_as_promised() {
+        let mut state = 42u64;
+        let mut uniform = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (alpha, runs) = (0.05, 2_000);
+        let mut wrong = 0;
+        for _ in 0..runs {
+            // 10.4 % of accounts are risky in half of their windows: mean 5.2 %.
+            let shares: Vec<f64> = (0..300)
+                .map(
+                    |_| if uniform() < 0.104 { (0..10).filter(|_| uniform() < 0.5).count() as f64 / 10.0 } else { 0.0 },
+                )
+                .collect();
+            wrong += usize::from(e_value(alpha, shares) >= 20.0);
+        }
+        assert!(wrong as f64 / runs as f64 <= 0.05, "{wrong} of {runs}");
+    }
+
+    #[test]
+    fn the_interval_holds_the_mean() {
+        let shares: Vec<f64> = (0..500).map(|i| if i % 50 == 0 { 0.5 } else { 0.0 }).collect();
+        let (low, high) = mean_interval(&shares, 0.05);
+        assert!(low > 0.0 && low < 0.01 && 0.01 < high && high < 0.05, "({low}, {high})");
+        assert_eq!(mean_interval(&[], 0.05), (0.0, 1.0));
+    }
+}
