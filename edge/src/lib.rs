@@ -1,0 +1,23 @@
+//! Verify, evaluate, decide: the part of Plimsoll that ships on devices. It reads no clock and opens no socket;
+//! the caller passes time and bytes.
+//!
+//! ```text
+//! bytes ─► trust::verify ─► Verified ─► Evaluator::new ─► Evaluator ─► decide(features, situation, now) ─► Decision
+//!          TUF metadata     signed      bounds check,     evaluable    model ─► caps ─► reasons
+//!          then hashes      bytes       golden vectors
+//! ```
+//!
+//! Trust is a type: only [`trust::verify`] makes a [`trust::Verified`], and only that becomes an [`Evaluator`].
+
+pub mod trust;
+
+mod kernel;
+mod operator;
+
+pub mod model;
+
+pub mod evaluator;
+
+pub use evaluator::{Evaluator, RefuseArtifact};
+pub use kernel::Kernel;
+pub use model::{Model, RefuseModel};
