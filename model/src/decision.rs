@@ -1,7 +1,7 @@
 //! The decision: a computed limit, lowered by rules, with the rule that had the last word.
 //!
 //! ```text
-//! balance ─► certified rule ─► signed ceiling ─► tier ─► new device ─► standing ─► − pending ─► 24 h, day, week ─► limit
+//! balance ─► certified rule ─► tier ─► signed ceiling ─► new device ─► standing ─► − pending ─► 24 h, day, week ─► limit
 //! ```
 //!
 //! The clamp lemma: lowering a limit keeps `P(S < L) ≤ α`; raising one voids it. So a [`Limit`] has no way up.
@@ -247,12 +247,15 @@ pub fn decide(
             Some(Rule::Fallback { amount }) => limit.capped(amount.min(tier.fallback), Bound::Fallback),
             None => limit.capped(tier.fallback, Bound::Fallback),
         };
-        limit = limit.capped(manifest.hard_cap(tier.tier), Bound::SignedCeiling);
     }
     if !tier.pay {
         limit = limit.capped(Money::ZERO, Bound::TierMayNotPay);
     }
     limit = limit.capped(tier.outstanding_cap(), Bound::TierCap);
+    if !manual {
+        // The same number when the policy is the one that was certified; this one is signed by other hands.
+        limit = limit.capped(manifest.hard_cap(tier.tier), Bound::SignedCeiling);
+    }
     if situation.new_device
         && let Some(cap) = policy.new_device_cap
     {
@@ -407,9 +410,18 @@ mod tests {
 
     #[test]
     fn the_tier_cap_wins_over_a_generous_model() {
-        let decision = check(2, 900_000, |_| {}, 0, (50_000, Bound::SignedCeiling));
+        let decision = check(2, 900_000, |_| {}, 0, (50_000, Bound::TierCap));
         assert_eq!(decision.per_payment, money(25_000), "one token is capped on its own");
         check(1, 900_000, |_| {}, 0, (15_000, Bound::TierCap));
+    }
+
+    #[test]
+    fn the_ceiling_signed_with_the_model_holds_under_a_laxer_policy() {
+        let mut policy = Policy::preset("tng").expect("tng");
+        policy.tiers[2].rolling_24h = Some(money(80_000));
+        let situation = Situation::fresh(money(900_000), tier(2), SYNC, 1_000);
+        let d = decide(&manifest(), &certificate(), &policy, &situation, &[ONE as i32], SYNC);
+        assert_eq!((d.limit.minor(), d.bound), (50_000, Bound::SignedCeiling));
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn transaction(row: &GoldenRow) -> Option<Transaction> {
         kind,
         payee: u64::from(payee),
         channel: offline.map_or(Channel::Online, Channel::Offline),
+        device: 1,
         place: place.map(|(latitude_e6, longitude_e6)| Place { latitude_e6, longitude_e6 }),
         id: 0,
     })

@@ -90,8 +90,9 @@ impl UtcOffset {
     }
 }
 
-/// A date of the proleptic Gregorian calendar.
+/// A date of the proleptic Gregorian calendar; `2026-11-21` in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct CivilDate {
     /// Year.
     pub year: i32,
@@ -142,6 +143,34 @@ impl CivilDate {
     }
 }
 
+/// Not a date of the calendar.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no date; write it like 2026-11-21")]
+pub struct BadDate {
+    /// What was given.
+    pub text: String,
+}
+
+impl TryFrom<String> for CivilDate {
+    type Error = BadDate;
+    fn try_from(text: String) -> Result<Self, BadDate> {
+        let mut parts = text.splitn(3, '-');
+        let parsed = (|| {
+            let [year, month, day] = [parts.next()?, parts.next()?, parts.next()?];
+            let plain = [year, month, day].iter().all(|p| p.bytes().all(|b| b.is_ascii_digit()));
+            let shaped = plain && year.len() == 4 && month.len() == 2 && day.len() == 2;
+            Self::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).filter(|_| shaped)
+        })();
+        parsed.ok_or(BadDate { text })
+    }
+}
+
+impl From<CivilDate> for String {
+    fn from(date: CivilDate) -> String {
+        date.to_string()
+    }
+}
+
 impl fmt::Display for CivilDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
@@ -182,6 +211,10 @@ mod tests {
         assert_eq!(jan31.plus_months(1).to_string(), "1994-02-28");
         assert_eq!(jan31.plus_months(-2).to_string(), "1993-11-30");
         assert_eq!(CivilDate::new(1994, 2, 29), None);
+        assert_eq!(CivilDate::try_from("1994-01-31".to_owned()), Ok(jan31));
+        for bad in ["1994-02-30", "94-01-31", "1994-1-31", "1994-01", "", "1994-01-31T00"] {
+            assert!(CivilDate::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
     }
 
     #[test]

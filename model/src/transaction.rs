@@ -222,6 +222,8 @@ pub struct Transaction {
     pub payee: u64,
     /// Connected or not.
     pub channel: Channel,
+    /// Which of the holder's devices started it, 1 for the one that may hold a grant; 0 when none did or nobody knows.
+    pub device: u8,
     /// Where, when known.
     pub place: Option<Place>,
     /// The source's own id of the row, as a 64-bit hash; 0 when it has none. Equal ids are duplicates.
@@ -296,6 +298,7 @@ mod tests {
             kind: Kind::Purchase,
             payee: 1,
             channel: Channel::Offline(Settlement::Forged),
+            device: 1,
             place: None,
             id: 0,
         };

@@ -18,6 +18,7 @@ fn row(day: i64, minor: i64, kind: Kind, payee: u64) -> Transaction {
         kind,
         payee,
         channel: Channel::Online,
+        device: 1,
         place: None,
         id: 0,
     }
