@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Passes every test. Installs what the tests need beside Rust (the Python oracles, into .venv), or says what is missing.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+need() { command -v "$1" >/dev/null || { echo "test.sh: $1 is missing: $2" >&2; exit 1; }; }
+need cargo "install Rust 1.95 or later, https://rustup.rs"
+need python3 "install Python 3.11 or later, with venv"
+
+requirements=benches/oracles/requirements.txt
+stamp=.venv/installed
+if ! cmp -s "$requirements" "$stamp"; then
+  echo "test.sh: installing the oracles of $requirements into .venv"
+  python3 -m venv .venv || { echo "test.sh: python3 -m venv failed: install python3-venv" >&2; exit 1; }
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" \
+    || { echo "test.sh: the oracles could not be installed" >&2; exit 1; }
+  cp "$requirements" "$stamp"
+fi
+export PLIMSOLL_PYTHON="$PWD/.venv/bin/python"
+
+cargo fmt --all --check
+cargo clippy --workspace --all-targets -- -D warnings
+cargo test --workspace "$@"

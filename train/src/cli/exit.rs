@@ -1,0 +1,68 @@
+//! Exit codes: different by what the caller can do about it.
+
+use std::process::ExitCode;
+
+use plimsoll_datasets::LoadError;
+use plimsoll_edge::RefuseArtifact;
+use plimsoll_edge::trust::RefuseRelease;
+use plimsoll_train::config::ConfigError;
+use plimsoll_train::keys::KeyError;
+use plimsoll_train::publish::PublishError;
+use plimsoll_train::run::TrainError;
+
+/// Shown under `--help`.
+pub(super) const HELP: &str = "\
+Exit codes: 0 done; 1 unexpected; 2 wrong usage; 3 bad input data; 4 bad configuration, policy or key; \
+5 not enough data to train or test; 6 refused: a repository, release or artifact does not verify; \
+7 input or output failed (unreadable, full disk, already there); 8 nothing published; 130 interrupted.
+
+Try: plimsoll demo";
+
+/// The command line asked for something that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+/// A check found a difference.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(pub(super) String);
+
+pub(super) fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("plimsoll: {error:#}");
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(1)
+}
+
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    let load = |e: &LoadError| match e {
+        LoadError::Interrupted => 130,
+        e if e.is_io() => 7,
+        _ => 3,
+    };
+    if let Some(e) = cause.downcast_ref::<LoadError>() {
+        return Some(load(e));
+    }
+    if let Some(e) = cause.downcast_ref::<TrainError>() {
+        return Some(match e {
+            TrainError::Config(_) | TrainError::Currency { .. } => 4,
+            TrainError::NoWindows { .. } => 5,
+            TrainError::Output(e) => load(e),
+            TrainError::Io { .. } => 7,
+            TrainError::BadRun { .. } => 3,
+            _ => 1,
+        });
+    }
+    if let Some(e) = cause.downcast_ref::<PublishError>() {
+        return Some(if matches!(e, PublishError::Io { .. }) { 7 } else { 8 });
+    }
+    let is = |found: bool, code: u8| found.then_some(code);
+    is(cause.is::<Usage>(), 2)
+        .or(is(cause.is::<ConfigError>() || cause.is::<KeyError>(), 4))
+        .or(is(cause.is::<plimsoll_model::policy::BadPolicy>(), 4))
+        .or(is(cause.is::<RefuseRelease>() || cause.is::<RefuseArtifact>() || cause.is::<Refused>(), 6))
+        .or(is(cause.is::<std::io::Error>(), 7))
+}

@@ -1,0 +1,83 @@
+//! Certificates and decisions as text.
+
+use comfy_table::{CellAlignment, Table, presets};
+use plimsoll_model::artifact::Certificate;
+use plimsoll_model::time::Age;
+use plimsoll_model::{Currency, decision::Decision};
+use plimsoll_train::report::{basis_says, rule_says};
+
+/// A plain table; columns from `numbers` on are aligned to the right.
+pub(super) fn table(head: &[&str], numbers: std::ops::Range<usize>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head);
+    for ix in numbers {
+        if let Some(column) = table.column_mut(ix) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn ppm(v: u32) -> String {
+    format!("{:.3} %", f64::from(v) / 1e4)
+}
+
+/// What is promised, on what ground.
+pub(super) fn certificate(c: &Certificate, currency: Currency) -> String {
+    let ages: Vec<String> = c.ages.iter().map(ToString::to_string).collect();
+    let mut text = format!(
+        "Certificate\n  With confidence {:.0} %, at each age ({}), at most {} of an account's windows\n  have less headroom than \
+         its limit; payments settle within {} h. Tested over accounts the trees never saw.\n\n",
+        100.0 - c.delta.fraction() * 100.0,
+        ages.join(", "),
+        c.alpha,
+        c.window_h,
+    );
+    let mut t =
+        table(&["tier", "ground", "rule", "accounts", "violations", "e-value", "realised on test [95 %]"], 3..6);
+    for cell in &c.cells {
+        let realised = cell.test.map_or("no test accounts".into(), |r| {
+            format!("{} [{} – {}], n = {}", ppm(r.violation_ppm), ppm(r.low_ppm), ppm(r.high_ppm), r.accounts)
+        });
+        t.add_row([
+            cell.tier.to_string(),
+            basis_says(cell.basis).to_owned(),
+            rule_says(cell, currency),
+            cell.accounts.to_string(),
+            ppm(cell.violation_ppm),
+            format!("{:.1}", cell.e_value_milli as f64 / 1e3),
+            realised,
+        ]);
+    }
+    text.push_str(&t.to_string());
+    text
+}
+
+/// One account's decisions over ages.
+pub(super) struct Curve {
+    pub(super) account: String,
+    pub(super) balance: plimsoll_model::Money,
+    pub(super) tier: plimsoll_model::Tier,
+    pub(super) decisions: Vec<(Age, Decision)>,
+}
+
+/// Limits of accounts at ages: balance, tier, age, limit, bound, reason.
+pub(super) fn limits(curves: &[Curve], currency: Currency) -> String {
+    let mut t = table(&["account", "balance", "tier", "age", "limit", "one payment", "bound", "reason"], 1..6);
+    for curve in curves {
+        for (ix, (age, d)) in curve.decisions.iter().enumerate() {
+            let first = |text: String| if ix == 0 { text } else { String::new() };
+            t.add_row([
+                first(curve.account.clone()),
+                first(currency.show(curve.balance)),
+                first(curve.tier.to_string()),
+                age.to_string(),
+                currency.show(d.limit),
+                currency.show(d.per_payment),
+                d.bound.name().to_owned(),
+                d.bound.says().to_owned(),
+            ]);
+        }
+    }
+    t.to_string()
+}

@@ -1,0 +1,285 @@
+//! The training configuration: a TOML file in which every key has a documented default.
+
+use plimsoll_model::calibration::{Target, accounts_needed};
+use plimsoll_model::policy::{BadPolicy, Policy};
+use plimsoll_model::quantile::Ppm;
+use plimsoll_model::time::{Age, CivilDate};
+use serde::{Deserialize, Serialize};
+
+use crate::boost::{BadConfig, BoostConfig};
+
+/// Everything a training run depends on besides the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of the model line: lower-case letters, digits and dashes.
+    pub model_id: String,
+    /// Version of this model; a repository only takes a higher one.
+    pub model_version: u64,
+    /// Decides the split, the sampled windows and ages. Same seed, same bytes.
+    pub seed: u64,
+    /// A preset (`tng`, `naira`, `p2p`, `card`) or the path of a policy file.
+    pub policy: String,
+    /// `strict`: everything observed counts against the limit. `committed`: what the holder starts on the spot does not.
+    pub target: Target,
+    /// Ages at which limits are certified, minutes, rising; the last must be the programme's `offline_h_max`.
+    /// Empty: a ladder up to that.
+    pub ages_min: Vec<Age>,
+    /// Which accounts and times teach, calibrate and test.
+    pub split: SplitConfig,
+    /// The trees.
+    pub boost: BoostConfig,
+    /// The promise.
+    pub calibration: CalibrationConfig,
+    /// How long the artifact may be used.
+    pub artifact: ArtifactConfig,
+}
+
+/// Which accounts and times teach, calibrate and test. The three share no account and no day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Share of accounts that calibrate, in thousandths.
+    pub calibrate_milli: u32,
+    /// Share of accounts that test, in thousandths. The rest teach.
+    pub test_milli: u32,
+    /// Share of the days, in thousandths, that teach; ignored when `train_until` is given.
+    pub train_days_milli: u32,
+    /// Share of the days, in thousandths, that calibrate; ignored when `calibrate_until` is given.
+    pub calibrate_days_milli: u32,
+    /// Last local day that any teaching window may touch, `YYYY-MM-DD`.
+    pub train_until: Option<CivilDate>,
+    /// Last local day that any calibration window may touch.
+    pub calibrate_until: Option<CivilDate>,
+    /// Days of history an account needs before its first window.
+    pub history_days_min: u32,
+    /// Windows of an account at most, in each part.
+    pub windows_per_account: u32,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self {
+            calibrate_milli: 350,
+            test_milli: 200,
+            train_days_milli: 600,
+            calibrate_days_milli: 200,
+            train_until: None,
+            calibrate_until: None,
+            history_days_min: 30,
+            windows_per_account: 24,
+        }
+    }
+}
+
+/// The promise: `P(S < L) ≤ alpha` at each age, per tier, with confidence `1 − delta`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrationConfig {
+    /// Risk, parts per million.
+    pub alpha: Ppm,
+    /// The chance that calibration was lucky, parts per million.
+    pub delta: Ppm,
+    /// Share of `delta` spent on asking whether plain min(balance, cap) is already safe, parts per million.
+    pub delta_plain: Ppm,
+    /// The quantile whose gap is scaled; one of `boost.levels`, fixed before calibration.
+    /// 1 % serves `alpha` ≥ 0.5 %; 0.25 % serves 0.1 %.
+    pub level: Ppm,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        let ppm = |v| Ppm::new(v).expect("between 0 and 1");
+        Self { alpha: ppm(5_000), delta: ppm(50_000), delta_plain: ppm(200_000), level: ppm(10_000) }
+    }
+}
+
+impl CalibrationConfig {
+    /// The part of δ for the plain rule.
+    pub fn delta_for_plain(&self) -> f64 {
+        self.delta.fraction() * self.delta_plain.fraction()
+    }
+
+    /// The part of δ for the scaled rule.
+    pub fn delta_for_scaled(&self) -> f64 {
+        self.delta.fraction() * (1.0 - self.delta_plain.fraction())
+    }
+
+    /// Accounts without any violation that a tier needs before its scaled rule can certify.
+    pub fn accounts_needed(&self) -> u64 {
+        accounts_needed(self.alpha.fraction(), self.delta_for_scaled())
+    }
+}
+
+/// How long the artifact may be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArtifactConfig {
+    /// Days from publication.
+    pub valid_days: u32,
+    /// Days after that in which it may still be used.
+    pub grace_days: u32,
+    /// Raised only when older models must never run again.
+    pub rollback_index: u64,
+}
+
+impl Default for ArtifactConfig {
+    fn default() -> Self {
+        Self { valid_days: 90, grace_days: 14, rollback_index: 0 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model_id: "limit".into(),
+            model_version: 1,
+            seed: 42,
+            policy: "tng".into(),
+            target: Target::Strict,
+            ages_min: Vec::new(),
+            split: SplitConfig::default(),
+            boost: BoostConfig::default(),
+            calibration: CalibrationConfig::default(),
+            artifact: ArtifactConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Syntax { reason: e.to_string() })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration with every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is plain tables")
+    }
+
+    /// # Errors
+    /// [`ConfigError`] names the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &'static str, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        let name_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if self.model_id.is_empty() || self.model_id.len() > 64 || !self.model_id.bytes().all(name_ok) {
+            return wrong("model_id", "use 1 to 64 lower-case letters, digits and dashes");
+        }
+        if self.model_version == 0 || i64::try_from(self.model_version).is_err() {
+            return wrong("model_version", "start at 1");
+        }
+        let s = &self.split;
+        if s.calibrate_milli == 0 || s.test_milli == 0 || s.calibrate_milli + s.test_milli >= 1_000 {
+            return wrong("split.calibrate_milli", "with test_milli it must leave accounts to teach");
+        }
+        if s.train_days_milli == 0
+            || s.calibrate_days_milli == 0
+            || s.train_days_milli + s.calibrate_days_milli >= 1_000
+        {
+            return wrong("split.train_days_milli", "with calibrate_days_milli it must leave days to test");
+        }
+        if s.train_until.zip(s.calibrate_until).is_some_and(|(train, calibrate)| train >= calibrate) {
+            return wrong("split.calibrate_until", "must be later than train_until");
+        }
+        if s.windows_per_account == 0 || s.windows_per_account > 1_000 {
+            return wrong("split.windows_per_account", "must be from 1 to 1,000");
+        }
+        if !self.ages_min.is_sorted_by(|a, b| a < b) {
+            return wrong("ages_min", "list ages rising, each once");
+        }
+        self.boost.validate()?;
+        if !self.boost.levels.contains(&self.calibration.level) {
+            return wrong("calibration.level", "must be one of boost.levels");
+        }
+        if self.calibration.accounts_needed() > u64::from(u32::MAX) {
+            return wrong("calibration.alpha", "no number of accounts could certify it");
+        }
+        Ok(())
+    }
+
+    /// The ages of a programme: those configured, or a ladder up to its longest offline time.
+    ///
+    /// # Errors
+    /// `ConfigError::Value` when the configured ages do not end where the programme does.
+    pub fn ages(&self, policy: &Policy) -> Result<Vec<Age>, ConfigError> {
+        let oldest = Age::hours(policy.offline_h_max);
+        if self.ages_min.is_empty() {
+            let ladder = [0, 1, 4, 12, 24, 48, 72, 96].map(Age::hours);
+            return Ok(ladder.into_iter().filter(|a| *a < oldest).chain([oldest]).collect());
+        }
+        if self.ages_min.last() == Some(&oldest) {
+            Ok(self.ages_min.clone())
+        } else {
+            let why = format!("must end at the programme's offline_h_max, {} minutes", oldest.0);
+            Err(ConfigError::Value { key: "ages_min", why })
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, an unknown key, a wrong type.
+    #[error("{reason}")]
+    Syntax {
+        /// The parser's word, with line and key.
+        reason: String,
+    },
+    /// A value out of range or against another.
+    #[error("{key}: {why}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What to do.
+        why: String,
+    },
+    /// A booster parameter.
+    #[error(transparent)]
+    Boost(#[from] BadConfig),
+    /// The policy it names.
+    #[error("policy {name}: {source}")]
+    Policy {
+        /// Name or path.
+        name: String,
+        /// Why.
+        source: BadPolicy,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_out_reads_back() {
+        let config = Config::default();
+        config.validate().expect("defaults are valid");
+        assert_eq!(Config::from_toml(&config.to_toml()), Ok(config));
+        assert_eq!(Config::from_toml(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn mistakes_name_their_key() {
+        let refused = |text: &str| Config::from_toml(text).expect_err(text).to_string();
+        assert!(refused("sed = 1").contains("sed"));
+        assert!(refused("[calibration]\nalpha = 0").contains("alpha"));
+        assert!(refused("[calibration]\nlevel = 20_000").contains("calibration.level"));
+        assert!(refused("[split]\ntest_milli = 900").contains("split."));
+        assert!(refused("model_id = \"Å\"").contains("model_id"));
+        assert!(refused("ages_min = [60, 0]").contains("ages_min"));
+    }
+
+    #[test]
+    fn ages_end_where_the_programme_does() {
+        let naira = Policy::preset("naira").expect("naira");
+        let ages = Config::default().ages(&naira).expect("a ladder");
+        assert_eq!(ages.last(), Some(&Age::hours(24)));
+        let short = Config { ages_min: vec![Age(0), Age(60)], ..Config::default() };
+        assert!(short.ages(&naira).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! History in, signed and certified limit model out.
+//!
+//! ```text
+//! histories ─► windows ─► boost ─► calibrate ─► run directory ─► publish ─► a repository that devices verify
+//!              features    forest   certificate   model.onnx       TUF
+//!              headroom             frontier      report.html
+//! ```
+
+pub mod boost;
+
+pub mod calibrate;
+
+pub mod config;
+
+pub mod windows;
+
+pub mod run;
+
+pub mod log;
+
+pub mod metrics;
+
+pub mod plot;
+
+pub mod report;
+
+pub mod keys;
+
+pub mod publish;

@@ -1,0 +1,201 @@
+//! What a run did, measured on accounts and times that took no part in it: for the report and for machines.
+
+use plimsoll_model::Tier;
+use plimsoll_model::artifact::Cell;
+use plimsoll_model::features::Feature;
+use plimsoll_model::forest::{Forest, uncross};
+use plimsoll_model::policy::Policy;
+use plimsoll_model::quantile::Ppm;
+use plimsoll_model::time::Age;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::boost::pinball;
+use crate::calibrate::{Candidate, Family, Group, Outcome, Scored, candidate};
+use crate::config::Config;
+use crate::windows::{Skipped, Windows};
+
+/// Everything the report shows. Amounts in minor units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Windows that taught, calibrated, tested.
+    pub windows: [usize; 3],
+    /// Accounts that did.
+    pub accounts: [usize; 3],
+    /// Accounts that gave no window.
+    pub skipped: Skipped,
+    /// Nodes of all trees.
+    pub nodes: usize,
+    /// Bytes of the ONNX file.
+    pub model_bytes: usize,
+    /// Bytes of it under zstd at level 19.
+    pub model_bytes_zstd: usize,
+    /// Per level: mean pinball loss on the test split, and that of the best constant.
+    pub pinball: Vec<LevelLoss>,
+    /// Per level and age: how often headroom was below the predicted quantile.
+    pub reliability: Vec<Reliability>,
+    /// All tiers together.
+    pub overall: Comparison,
+    /// Each tier.
+    pub tiers: Vec<(Tier, Comparison)>,
+    /// `(violation, mean limit)` as the scalar of a family moves, on the test split.
+    pub frontier_model: Vec<(f64, f64)>,
+    /// The same for a fixed share of the balance.
+    pub frontier_fraction: Vec<(f64, f64)>,
+    /// Split gain is not kept; this is how often each feature is split on, most first.
+    pub splits: Vec<(String, usize)>,
+}
+
+/// Loss of one level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LevelLoss {
+    /// Which.
+    pub level: Ppm,
+    /// Of the forest.
+    pub loss: f64,
+    /// Of the test split's own quantile, a constant.
+    pub constant: f64,
+}
+
+/// Coverage of one level at one age.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reliability {
+    /// Which.
+    pub level: Ppm,
+    /// At this age.
+    pub age: Age,
+    /// Share of test windows below the predicted quantile.
+    pub observed: f64,
+}
+
+/// The shipped rule beside the rules it has to beat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What ships.
+    pub shipped: Outcome,
+    /// The largest share of the balance that passes the same test at the same α.
+    pub fraction: Outcome,
+    /// That share, in 400ths; none when tiers differ.
+    pub fraction_400ths: Option<u32>,
+    /// `min(balance, cap)`, uncertified.
+    pub plain: Outcome,
+}
+
+impl Metrics {
+    /// Measures.
+    #[allow(clippy::too_many_arguments)] // a report looks at everything
+    pub fn of(
+        forest: &Forest,
+        windows: &Windows,
+        calibration: &[Scored],
+        test: &[Scored],
+        cells: &[Cell],
+        ages: &[Age],
+        policy: &Policy,
+        config: &Config,
+        model: &[u8],
+    ) -> Self {
+        let n = ages.len();
+        let delta = config.calibration.delta_for_scaled();
+        let fraction_of = |tier: Tier| {
+            let group = Group::of(calibration, Some(tier), n, policy);
+            let found = group.search(Family::Fraction, config.calibration.alpha, delta);
+            found.map_or(Candidate::Fraction(0), |(c, _)| c)
+        };
+        let fractions: Vec<(Tier, Candidate)> = policy.tiers.iter().map(|t| (t.tier, fraction_of(t.tier))).collect();
+        let rule_in = |table: &[(Tier, Candidate)], tier: Tier| {
+            table.iter().find(|(t, _)| *t == tier).map_or(Candidate::Fraction(0), |(_, c)| *c)
+        };
+        let shipped: Vec<(Tier, Candidate)> = cells.iter().map(|c| (c.tier, candidate(c.rule))).collect();
+        let compare = |tier: Option<Tier>| {
+            let group = Group::of(test, tier, n, policy);
+            let fraction = tier.map(|t| rule_in(&fractions, t));
+            Comparison {
+                shipped: group.outcome(&|t| rule_in(&shipped, t)),
+                fraction: group.outcome(&|t| rule_in(&fractions, t)),
+                fraction_400ths: match fraction {
+                    Some(Candidate::Fraction(f)) => Some(f),
+                    _ => None,
+                },
+                plain: group.outcome(&|_| Candidate::Plain),
+            }
+        };
+        let everyone = Group::of(test, None, n, policy);
+        let frontier = |family: Family| -> Vec<(f64, f64)> {
+            let all = family.candidates();
+            let step = (all.len() / 60).max(1);
+            let point = |c: &Candidate| {
+                let o = everyone.outcome(&|_| *c);
+                (o.violation, o.mean_limit)
+            };
+            let chosen: Vec<Candidate> = all.iter().rev().step_by(step).rev().copied().collect();
+            chosen.par_iter().map(point).collect()
+        };
+        let (pinball, reliability) = coverage(forest, windows, ages, config);
+        let accounts = |w: &[crate::windows::Window]| w.chunk_by(|a, b| a.account == b.account).count();
+        let mut splits: Vec<(String, usize)> =
+            plimsoll_model::features::FEATURES.iter().map(|f| f.name.to_owned()).zip(split_counts(forest)).collect();
+        splits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        Self {
+            windows: [windows.train.len(), windows.calibrate.len(), windows.test.len()],
+            accounts: [accounts(&windows.train), accounts(&windows.calibrate), accounts(&windows.test)],
+            skipped: windows.skipped,
+            nodes: forest.node_count(),
+            model_bytes: model.len(),
+            model_bytes_zstd: zstd::bulk::compress(model, 19).map_or(0, |z| z.len()),
+            pinball,
+            reliability,
+            overall: compare(None),
+            tiers: policy.tiers.iter().map(|t| (t.tier, compare(Some(t.tier)))).collect(),
+            frontier_model: frontier(Family::Gap),
+            frontier_fraction: frontier(Family::Fraction),
+            splits,
+        }
+    }
+}
+
+fn split_counts(forest: &Forest) -> Vec<usize> {
+    let mut counts = vec![0; forest.features()];
+    for node in forest.outputs().iter().flatten().flat_map(plimsoll_model::forest::Tree::nodes) {
+        if let plimsoll_model::forest::Node::Split { feature, .. } = node {
+            counts[usize::from(*feature)] += 1;
+        }
+    }
+    counts
+}
+
+fn coverage(forest: &Forest, windows: &Windows, ages: &[Age], config: &Config) -> (Vec<LevelLoss>, Vec<Reliability>) {
+    // `[age][window][level]`
+    let predicted: Vec<Vec<Vec<i32>>> = ages
+        .iter()
+        .map(|age| {
+            let row = |w: &crate::windows::Window| {
+                let mut row = w.features;
+                row[Feature::LastSyncAgeMin as usize] = age.0 as f32;
+                let mut steps = forest.evaluate(&row);
+                uncross(&mut steps);
+                steps
+            };
+            windows.test.par_iter().map(row).collect()
+        })
+        .collect();
+    let truth: Vec<Vec<i32>> =
+        (0..ages.len()).map(|ix| windows.test.iter().map(|w| w.fraction_steps(ix)).collect()).collect();
+    let all: Vec<i32> = truth.concat();
+    let (mut losses, mut reliability) = (Vec::new(), Vec::new());
+    for (l, level) in config.boost.levels.iter().enumerate() {
+        let of_level: Vec<i32> = predicted.iter().flatten().map(|s| s[l]).collect();
+        let constant = plimsoll_model::quantile::lower_quantile(&mut all.clone(), level.fraction());
+        losses.push(LevelLoss {
+            level: *level,
+            loss: pinball(&all, &of_level, *level),
+            constant: pinball(&all, &vec![constant; all.len()], *level),
+        });
+        for (ix, age) in ages.iter().enumerate() {
+            let below = truth[ix].iter().zip(&predicted[ix]).filter(|(y, p)| **y < p[l]).count();
+            let observed = below as f64 / truth[ix].len().max(1) as f64;
+            reliability.push(Reliability { level: *level, age: *age, observed });
+        }
+    }
+    (losses, reliability)
+}

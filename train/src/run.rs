@@ -1,0 +1,435 @@
+//! One training run: history in, a run directory out.
+//!
+//! The directory holds everything that publishing and checking need: `config.toml`, `model.onnx`, `policy.json`,
+//! `golden.json`, `release.json` (manifest and certificate), `calibration.csv` (what the certificate is derived from),
+//! `metrics.json` and `report.html`. The same history, configuration and seed give the same bytes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use plimsoll_datasets::write::Staging;
+use plimsoll_datasets::{Histories, LoadError};
+use plimsoll_model::artifact::{Certificate, ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, TierCap, sha256_hex};
+use plimsoll_model::features::{FEATURES, Feature, schema_hash};
+use plimsoll_model::forest::Forest;
+use plimsoll_model::golden::Golden;
+use plimsoll_model::monotone::{Direction, Violation, prove};
+use plimsoll_model::onnx::{ML_OPSET, ModelFile};
+use plimsoll_model::policy::Policy;
+use plimsoll_model::time::{Age, UtcSeconds};
+
+use crate::boost::{FitError, TrainingSet, fit};
+use crate::calibrate::{Group, Scored, candidate, certify, score, tested};
+use crate::config::{Config, ConfigError, SplitConfig};
+use crate::metrics::Metrics;
+use crate::windows::{Period, Sampling, Window, Windows, take};
+use crate::{log, report};
+
+/// Features in which the limit may move one way only: the older the sync the less, the older the account and the
+/// cleaner its settlements the more.
+pub const MONOTONE: [(Feature, Direction); 3] = [
+    (Feature::LastSyncAgeMin, Direction::Decreasing),
+    (Feature::AccountAgeDays, Direction::Increasing),
+    (Feature::PriorOfflineSettleRate, Direction::Increasing),
+];
+
+/// Hears how far a long run is.
+pub trait Progress: Sync {
+    /// A new stage of `total` units begins.
+    fn stage(&self, name: &'static str, total: u64);
+    /// So many of them are done.
+    fn at(&self, done: u64);
+}
+
+/// Hears nothing.
+impl Progress for () {
+    fn stage(&self, _: &'static str, _: u64) {}
+    fn at(&self, _: u64) {}
+}
+
+/// Why a run ended without a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// History and policy count in different money.
+    #[error("the history counts in {history}, the policy {programme} in {policy}: give a policy of that currency")]
+    Currency {
+        /// Of the history.
+        history: String,
+        /// Of the policy.
+        policy: String,
+        /// Its name.
+        programme: String,
+    },
+    /// A part of the split has no windows.
+    #[error(
+        "no windows to {part}: of {accounts} accounts {short} have too little history for their part and {empty} never a \
+         positive balance; windows need {needs_days} days of history before them and {reach_h} hours after"
+    )]
+    NoWindows {
+        /// `train`, `calibrate` or `test`.
+        part: &'static str,
+        /// In the history.
+        accounts: usize,
+        /// Skipped for want of history.
+        short: u32,
+        /// Skipped for want of balance.
+        empty: u32,
+        /// `split.history_days_min`.
+        needs_days: u32,
+        /// Longest age and settlement window.
+        reach_h: i64,
+    },
+    /// The booster.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The exported trees are not monotone: a bug, and the artifact is not written.
+    #[error("the exported trees are not monotone in {feature}: {violation}")]
+    NotMonotone {
+        /// Which feature.
+        feature: &'static str,
+        /// Where.
+        violation: Violation,
+    },
+    /// The output directory cannot be made, or is taken.
+    #[error(transparent)]
+    Output(#[from] LoadError),
+    /// Reading or writing a file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A run directory that does not hold what a run writes.
+    #[error("{path}: {reason}")]
+    BadRun {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// What it was asked.
+    pub config: Config,
+    /// The rules it was certified under.
+    pub policy: Policy,
+    /// `model.onnx`.
+    pub model: Vec<u8>,
+    /// `golden.json`.
+    pub golden: Vec<u8>,
+    /// Manifest and certificate; dates are set when it is published.
+    pub release: Release,
+    /// The calibration log.
+    pub calibration: Vec<Scored>,
+    /// What it did on the test split.
+    pub metrics: Metrics,
+}
+
+/// Trains, proves, calibrates and tests.
+///
+/// # Errors
+/// [`TrainError`]; nothing is written here.
+pub fn train(
+    histories: &Histories,
+    config: &Config,
+    policy: &Policy,
+    progress: &dyn Progress,
+) -> Result<Run, TrainError> {
+    config.validate()?;
+    let ages = config.ages(policy)?;
+    if histories.currency != policy.currency {
+        return Err(TrainError::Currency {
+            history: format!("{:?}", histories.currency),
+            policy: format!("{:?}", policy.currency),
+            programme: policy.programme.clone(),
+        });
+    }
+
+    progress.stage("features and labels", histories.len() as u64);
+    let sampling = Sampling {
+        seed: config.seed,
+        target: config.target,
+        ages: &ages,
+        window_h: policy.settle_within_h,
+        per_account: config.split.windows_per_account,
+        history_days_min: config.split.history_days_min,
+        shares_milli: (config.split.calibrate_milli, config.split.test_milli),
+        periods: periods(histories, &config.split),
+    };
+    let windows = take(histories, &sampling, &|done| progress.at(done));
+    refuse_empty(&windows, histories.len(), config, &ages, policy)?;
+
+    progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
+    let forest = fit_forest(&windows.train, &ages, config, progress)?;
+    let mut monotone = Vec::new();
+    let file = ModelFile {
+        forest,
+        version: i64::try_from(config.model_version).expect("validate refuses larger versions"),
+        properties: BTreeMap::from([
+            ("model_id".to_owned(), config.model_id.clone()),
+            ("model_version".to_owned(), config.model_version.to_string()),
+            ("programme".to_owned(), policy.programme.clone()),
+            ("feature_schema".to_owned(), schema_hash()),
+        ]),
+    };
+    let model = file.encode();
+    // The proof is of the file, not of the trees in memory.
+    let exported = ModelFile::decode(&model).expect("the reader reads what the writer writes").forest;
+    for (feature, direction) in MONOTONE {
+        let proof = prove(&exported, feature as usize, direction)
+            .map_err(|violation| TrainError::NotMonotone { feature: feature.name(), violation })?;
+        monotone.push(MonotoneClaim {
+            feature: feature.name().into(),
+            increasing: direction == Direction::Increasing,
+            pairs: proof.pairs,
+        });
+    }
+
+    progress.stage("calibration", 3);
+    let level = config.boost.levels.iter().position(|l| *l == config.calibration.level);
+    let level = level.expect("validate wants calibration.level among boost.levels");
+    let calibration = score(&exported, &windows.calibrate, &ages, level);
+    let mut cells = certify(&calibration, ages.len(), policy, &config.calibration);
+    progress.at(1);
+    let test = score(&exported, &windows.test, &ages, level);
+    for cell in &mut cells {
+        let group = Group::of(&test, Some(cell.tier), ages.len(), policy);
+        let rule = candidate(cell.rule);
+        cell.test = tested(&group.outcome(&|_| rule));
+    }
+    progress.at(2);
+    let metrics = Metrics::of(&exported, &windows, &calibration, &test, &cells, &ages, policy, config, &model);
+    progress.at(3);
+
+    let golden = Golden::record(&exported, &ages, policy.currency, policy.utc_offset_min).to_json();
+    let certificate = Certificate {
+        schema: SCHEMA,
+        alpha: config.calibration.alpha,
+        delta: config.calibration.delta,
+        delta_plain: config.calibration.delta_plain,
+        target: config.target,
+        window_h: policy.settle_within_h,
+        ages: ages.clone(),
+        calibration_sha256: sha256_hex(&log::write(&calibration, &ages)),
+        calibration_from: calibration.iter().map(|w| w.at).min().unwrap_or_default(),
+        calibration_to: calibration.iter().map(|w| w.at).max().unwrap_or_default(),
+        data_sha256: histories.sha256(),
+        cells,
+    };
+    let manifest = Manifest {
+        schema: SCHEMA,
+        model_id: config.model_id.clone(),
+        model_version: config.model_version,
+        rollback_index: config.artifact.rollback_index,
+        programme: policy.programme.clone(),
+        currency: policy.currency,
+        feature_schema: schema_hash(),
+        features: FEATURES.iter().map(|f| f.name.to_owned()).collect(),
+        levels: config.boost.levels.clone(),
+        ages,
+        window_h: policy.settle_within_h,
+        opset: ML_OPSET as u32,
+        engine_min: ENGINE,
+        engine_max: ENGINE,
+        policy_sha256: sha256_hex(&policy.to_json()),
+        golden_sha256: sha256_hex(&golden),
+        hard_cap_by_tier: policy.tiers.iter().map(|t| TierCap { tier: t.tier, cap: t.outstanding_cap() }).collect(),
+        // Set by `stamp`: a run does not depend on the day it was made.
+        issued_at: UtcSeconds(0),
+        use_not_after: UtcSeconds(0),
+        grace_days: config.artifact.grace_days,
+        monotone,
+    };
+    let release = Release { manifest, certificate };
+    Ok(Run { config: config.clone(), policy: policy.clone(), model, golden, release, calibration, metrics })
+}
+
+/// The times of the three parts.
+fn periods(histories: &Histories, split: &SplitConfig) -> [Period; 3] {
+    let offset = histories.offset;
+    let Some((first, last)) = histories.span() else {
+        return [Period { from: UtcSeconds(0), until: UtcSeconds(0) }; 3];
+    };
+    let (first_day, last_day) = (offset.day(first), offset.day(last));
+    let days = last_day - first_day + 1;
+    let ends = |day: i64| offset.midnight(day + 1).plus(-1);
+    let train_days = days * i64::from(split.train_days_milli) / 1_000;
+    let train_day = split.train_until.map_or(first_day + train_days - 1, |d| d.day_number());
+    let calibrate_days = days * i64::from(split.calibrate_days_milli) / 1_000;
+    let calibrate_day = split.calibrate_until.map_or(train_day + calibrate_days, |d| d.day_number());
+    let starts = |day: i64| offset.midnight(day);
+    [
+        Period { from: starts(first_day), until: ends(train_day) },
+        Period { from: starts(train_day + 1), until: ends(calibrate_day) },
+        Period { from: starts(calibrate_day + 1), until: ends(last_day) },
+    ]
+}
+
+fn refuse_empty(
+    windows: &Windows,
+    accounts: usize,
+    config: &Config,
+    ages: &[Age],
+    policy: &Policy,
+) -> Result<(), TrainError> {
+    let parts = [("train", &windows.train), ("calibrate", &windows.calibrate), ("test", &windows.test)];
+    let Some((part, _)) = parts.into_iter().find(|(_, w)| w.is_empty()) else { return Ok(()) };
+    let reach_h = ages.last().map_or(0, |a| i64::from(a.0) / 60) + i64::from(policy.settle_within_h);
+    Err(TrainError::NoWindows {
+        part,
+        accounts,
+        short: windows.skipped.short_history,
+        empty: windows.skipped.no_positive_balance,
+        needs_days: config.split.history_days_min,
+        reach_h,
+    })
+}
+
+fn fit_forest(
+    windows: &[Window],
+    ages: &[Age],
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<Forest, TrainError> {
+    let columns = FEATURES.len();
+    let mut rows = ndarray::Array2::<f32>::zeros((windows.len(), columns));
+    let mut targets = Vec::with_capacity(windows.len());
+    for (ix, window) in windows.iter().enumerate() {
+        // Every age in turn, so that the trees learn age and every age has as many rows.
+        let age = ix % ages.len();
+        let mut row = rows.row_mut(ix);
+        row.assign(&ndarray::ArrayView1::from(&window.features[..]));
+        row[Feature::LastSyncAgeMin as usize] = ages[age].0 as f32;
+        targets.push(window.fraction_steps(age));
+    }
+    let monotone = MONOTONE.map(|(feature, direction)| (feature as usize, direction));
+    let set = TrainingSet::new(rows.view(), &targets).monotone(&monotone);
+    Ok(fit(set, &config.boost, &|done| progress.at(done))?)
+}
+
+/// The release with its dates: made now, used for as long as the configuration says.
+pub fn stamp(mut release: Release, now: UtcSeconds, valid_days: u32) -> Release {
+    release.manifest.issued_at = now;
+    release.manifest.use_not_after = now.plus(i64::from(valid_days) * plimsoll_model::time::DAY);
+    release
+}
+
+const FILES: [&str; 8] = [
+    "config.toml",
+    "model.onnx",
+    "policy.json",
+    "golden.json",
+    "release.json",
+    "calibration.csv",
+    "metrics.json",
+    "report.html",
+];
+
+impl Run {
+    /// Writes the run into `dir`: beside it first, then renamed, so that a run directory is whole or not there.
+    ///
+    /// # Errors
+    /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
+    pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
+        let staging = Staging::new(dir)?;
+        let json = |v: &dyn erased::Json| v.pretty();
+        let contents: [Vec<u8>; FILES.len()] = [
+            self.config.to_toml().into_bytes(),
+            self.model.clone(),
+            self.policy.to_json(),
+            self.golden.clone(),
+            json(&self.release),
+            log::write(&self.calibration, &self.release.manifest.ages),
+            json(&self.metrics),
+            report::html(self).into_bytes(),
+        ];
+        for (name, bytes) in FILES.iter().zip(contents) {
+            let path = staging.path().join(name);
+            std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
+        }
+        Ok(staging.commit()?)
+    }
+
+    /// Reads what publishing and checking need of a run directory.
+    ///
+    /// # Errors
+    /// `TrainError::Io` or `BadRun`, naming the file.
+    pub fn load(dir: &Path) -> Result<Self, TrainError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            std::fs::read(&path).map_err(|source| TrainError::Io { path, source })
+        };
+        let bad = |name: &str, reason: String| TrainError::BadRun { path: dir.join(name), reason };
+        let text = String::from_utf8(read("config.toml")?).map_err(|e| bad("config.toml", e.to_string()))?;
+        let release: Release =
+            serde_json::from_slice(&read("release.json")?).map_err(|e| bad("release.json", e.to_string()))?;
+        let calibration = log::read(&read("calibration.csv")?).map_err(|e| bad("calibration.csv", e))?;
+        Ok(Self {
+            config: Config::from_toml(&text).map_err(|e| bad("config.toml", e.to_string()))?,
+            policy: Policy::from_json(&read("policy.json")?).map_err(|e| bad("policy.json", e.to_string()))?,
+            model: read("model.onnx")?,
+            golden: read("golden.json")?,
+            metrics: serde_json::from_slice(&read("metrics.json")?).map_err(|e| bad("metrics.json", e.to_string()))?,
+            release,
+            calibration,
+        })
+    }
+
+    /// Derives the certificate's cells again from the calibration log, and says what differs.
+    ///
+    /// # Errors
+    /// What does not follow from the log.
+    pub fn recheck(&self) -> Result<(), String> {
+        let certificate = &self.release.certificate;
+        let hash = sha256_hex(&log::write(&self.calibration, &certificate.ages));
+        if hash != certificate.calibration_sha256 {
+            return Err(format!(
+                "the calibration log hashes to {hash}, the certificate says {}",
+                certificate.calibration_sha256
+            ));
+        }
+        let config = crate::config::CalibrationConfig {
+            alpha: certificate.alpha,
+            delta: certificate.delta,
+            delta_plain: certificate.delta_plain,
+            level: self.config.calibration.level,
+        };
+        let derived = certify(&self.calibration, certificate.ages.len(), &self.policy, &config);
+        for (mut found, stated) in derived.into_iter().zip(&certificate.cells) {
+            found.test = stated.test;
+            if found != *stated {
+                return Err(format!("tier {}: the log gives {found:?}, the certificate says {stated:?}", stated.tier));
+            }
+        }
+        let file = ModelFile::decode(&self.model).map_err(|e| format!("model.onnx: {e}"))?;
+        for (feature, direction) in MONOTONE {
+            prove(&file.forest, feature as usize, direction).map_err(|v| format!("{}: {v}", feature.name()))?;
+        }
+        Ok(())
+    }
+}
+
+mod erased {
+    /// A value that becomes indented JSON with a last newline.
+    pub(super) trait Json {
+        fn pretty(&self) -> Vec<u8>;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn pretty(&self) -> Vec<u8> {
+            let mut bytes = serde_json::to_vec_pretty(self).expect("plain data serialises");
+            bytes.push(b'\n');
+            bytes
+        }
+    }
+}
