@@ -46,6 +46,33 @@ pub fn opening(group: &[Balance]) -> Option<i64> {
     group.first().map(|b| b.before)
 }
 
+/// Puts the rows of one date in the order in which they happened, as far as the balances tell: each next row is the one
+/// whose recorded balance before it is nearest to where the last one ended. Where a row has no recorded balance, debits
+/// come first, which is the careful reading of an unknown order.
+///
+/// * `rows`: `(balance, is a debit)` in file order.
+/// * `before`: the balance at the end of the date before, where it was recorded.
+/// * returns their places in `rows`, in order.
+pub fn order_of_day(rows: &[(Option<Balance>, bool)], before: Option<i64>) -> Vec<usize> {
+    let recorded: Option<Vec<Balance>> = rows.iter().map(|r| r.0).collect();
+    let mut left: Vec<usize> = (0..rows.len()).collect();
+    let Some(recorded) = recorded else {
+        left.sort_by_key(|&i| !rows[i].1);
+        return left;
+    };
+    let mut now = before.or_else(|| opening(&recorded)).unwrap_or(0);
+    let mut ordered = Vec::with_capacity(rows.len());
+    while !left.is_empty() {
+        let distance = |i: usize| recorded[i].before.abs_diff(now);
+        // Of equally near rows the first in the file.
+        let nearest = (0..left.len()).min_by_key(|&at| distance(left[at])).unwrap_or(0);
+        let row = left.remove(nearest);
+        now = recorded[row].after;
+        ordered.push(row);
+    }
+    ordered
+}
+
 /// The opening balance of one account, learnt while its rows stream by in any order of time.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
@@ -85,6 +112,25 @@ mod tests {
             shuffled.rotate_left(rotation);
             assert_eq!(opening(&shuffled), Some(1_000));
         }
+    }
+
+    #[test]
+    fn a_day_is_put_in_the_order_its_balances_tell() {
+        let day = [
+            (Some(Balance::after(750, 50)), false),
+            (Some(Balance::after(900, -100)), true),
+            (Some(Balance::after(700, -200)), true),
+        ];
+        assert_eq!(order_of_day(&day, None), [1, 2, 0]);
+        // Rounded by less than a unit: still the nearest.
+        let rounded =
+            [(Some(Balance { before: 901, after: 1_001 }), false), (Some(Balance { before: 1_000, after: 900 }), true)];
+        assert_eq!(order_of_day(&rounded, Some(1_000)), [1, 0]);
+    }
+
+    #[test]
+    fn a_day_without_balances_has_its_debits_first() {
+        assert_eq!(order_of_day(&[(None, false), (None, true), (None, false), (None, true)], Some(5)), [1, 3, 0, 2]);
     }
 
     #[test]

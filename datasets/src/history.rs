@@ -158,6 +158,9 @@ impl Histories {
         for (account, range) in accounts.iter_mut().zip(grouped) {
             let order = &mut order[range];
             let kept = drop_repeated(order, arrivals, source, &mut report, on_bad)?;
+            if source.resolution() == Resolution::Day {
+                order_days(&mut order[..kept], arrivals);
+            }
             check_chain(account, &order[..kept], arrivals, source, &mut report);
             let start = rows.len();
             rows.extend(order[..kept].iter().map(|&i| arrivals.rows[i].1));
@@ -304,6 +307,21 @@ fn drop_repeated(
         }
     }
     Ok(kept)
+}
+
+/// Puts the rows of each date in the order their balances tell; the file's own order within a date means nothing.
+fn order_days(order: &mut [usize], arrivals: &Arrivals) {
+    let row = |i: usize| &arrivals.rows[i].1;
+    let mut before = None;
+    for day in order.chunk_by_mut(|&a, &b| row(a).at == row(b).at) {
+        if day.len() > 1 {
+            let of_row = |&i: &usize| (arrivals.balance(i), row(i).amount.is_debit());
+            let rows: Vec<_> = day.iter().map(of_row).collect();
+            let ordered: Vec<usize> = chain::order_of_day(&rows, before).into_iter().map(|at| day[at]).collect();
+            day.copy_from_slice(&ordered);
+        }
+        before = day.last().and_then(|&i| arrivals.balance(i)).map(|b| b.after);
+    }
 }
 
 /// Sets the opening balance from the recorded balances, unless the source states it, and compares what the

@@ -69,6 +69,8 @@ pub(super) struct Grower<'a> {
     config: &'a BoostConfig,
     order: Vec<u32>,
     residuals: Vec<i32>,
+    /// Whether each row counts as below its prediction.
+    below: Vec<bool>,
     scratch: Vec<i32>,
     spare: Vec<Vec<Packed>>,
 }
@@ -88,6 +90,7 @@ impl<'a> Grower<'a> {
             config,
             order: Vec::new(),
             residuals: Vec::new(),
+            below: Vec::new(),
             scratch: Vec::new(),
             spare: Vec::new(),
         }
@@ -98,6 +101,10 @@ impl<'a> Grower<'a> {
         let n = targets.len();
         self.residuals.clear();
         self.residuals.extend(targets.iter().zip(predictions.iter()).map(|(y, p)| y - p));
+        // A row that keeps nothing is below every prediction that grants anything. Without this a level that starts at
+        // the atom at zero would see no row below it, hence no slope anywhere, and learn nothing.
+        self.below.clear();
+        self.below.extend(self.residuals.iter().zip(targets).map(|(r, y)| *r < 0 || *y == 0));
         self.order.clear();
         self.order.extend(0..n as u32);
 
@@ -195,7 +202,7 @@ impl<'a> Grower<'a> {
         let mut total = 0;
         for row in &self.order[rows] {
             let row = *row as usize;
-            let add = packed(self.residuals[row] < 0);
+            let add = packed(self.below[row]);
             total += add;
             for (slots, code) in histogram.chunks_exact_mut(BIN_SLOTS).zip(self.bins.row(row)) {
                 slots[usize::from(*code)] += add;

@@ -1,7 +1,7 @@
 //! The booster: a histogram gradient booster for low quantiles whose monotone constraints hold by construction.
 //!
 //! ```text
-//! rows [n, F] f32 ─► bins [n, F] u8 ─► per level, per round: below = (y < prediction) as 1 bit
+//! rows [n, F] f32 ─► bins [n, F] u8 ─► per level, per round: below = (y < prediction, or y = 0) as 1 bit
 //!   ─► histograms of packed (count, below) ─► leaf-wise splits ─► leaves = exact residual quantiles,
 //!      clamped to their bounds, in whole steps ─► Forest
 //! ```

@@ -99,6 +99,17 @@ fn predictions_cover_at_their_level() {
     }
 }
 
+/// 3 % of rows keep nothing, and column 0 says which: the 1 % quantile starts at the atom at zero.
+#[test]
+fn a_level_below_the_atom_at_zero_still_learns() {
+    let mut noise = Noise(7);
+    let rows = Array2::from_shape_fn((10_000, 1), |_| noise.next());
+    let targets: Vec<i32> = rows.iter().map(|x| if *x < 0.03 { 0 } else { ONE as i32 / 2 }).collect();
+    let forest = fit(TrainingSet::new(rows.view(), &targets), &one_level(10_000), &quiet).expect("fits");
+    assert!(forest.evaluate(&[0.01])[0] <= 0);
+    assert!(forest.evaluate(&[0.5])[0] > ONE as i32 / 3);
+}
+
 #[test]
 fn constraints_hold_where_the_data_says_otherwise() {
     let (rows, targets) = sample(5_000);
