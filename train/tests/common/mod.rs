@@ -14,12 +14,12 @@ use plimsoll_train::config::{CalibrationConfig, Config, SplitConfig};
 use plimsoll_train::run::{Run, train};
 
 /// Wallets enough to certify, few enough for a test.
-pub fn history() -> Histories {
+pub(crate) fn history() -> Histories {
     synth::histories(&synth::Config { seed: 11, accounts: 3_000, days: 180, ..synth::Config::default() })
         .expect("a valid generator")
 }
 
-pub fn small_config() -> Config {
+pub(crate) fn small_config() -> Config {
     Config {
         model_id: "test".into(),
         seed: 3,
@@ -34,7 +34,7 @@ pub fn small_config() -> Config {
 }
 
 /// One run for all tests of a binary.
-pub fn run() -> &'static Run {
+pub(crate) fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
         let policy = Policy::preset("tng").expect("a preset");
@@ -43,7 +43,7 @@ pub fn run() -> &'static Run {
 }
 
 /// Runs an oracle with the interpreter that `./test.sh` installs, and returns what it prints.
-pub fn oracle(script: &str, args: &[&str]) -> String {
+pub(crate) fn oracle(script: &str, args: &[&str]) -> String {
     let python = std::env::var("PLIMSOLL_PYTHON")
         .expect("PLIMSOLL_PYTHON is not set: run ./test.sh, which installs the Python oracles and sets it");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/oracles").join(script);
@@ -52,27 +52,27 @@ pub fn oracle(script: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-pub fn write_f32(path: &Path, values: impl IntoIterator<Item = f32>) {
+pub(crate) fn write_f32(path: &Path, values: impl IntoIterator<Item = f32>) {
     let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
     std::fs::write(path, bytes).expect("writes");
 }
 
-pub fn read_f32(path: &Path) -> Vec<f32> {
+pub(crate) fn read_f32(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).expect("reads");
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 /// Numbers that are the same in every run.
-pub struct Noise(pub u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    pub fn bits(&mut self) -> u32 {
+    pub(crate) fn bits(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 32) as u32
     }
 
     /// 0 to 1.
-    pub fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.bits() >> 8) as f32 / (1u32 << 24) as f32
     }
 }
