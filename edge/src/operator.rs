@@ -22,10 +22,9 @@ fn build(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn Inference
     for a in &node.attribute {
         attributes.set(&a.name, a.i, &a.s, &a.floats, &a.ints, &a.strings)?;
     }
-    // The node does not know how wide its input is; `output_facts` and `eval` hold it against the forest.
+    // The node does not know how wide its input is; `eval` holds each row against the columns the forest reads.
     let forest = attributes.forest(usize::from(u16::MAX) + 1)?;
-    let used = (0..=usize::from(u16::MAX)).rev().find(|c| !forest.thresholds(*c).is_empty()).map_or(0, |c| c + 1);
-    let narrow = Forest::new(used, forest.outputs().to_vec())?;
+    let narrow = Forest::new(forest.columns_read(), forest.outputs().to_vec())?;
     Ok((expand(TreeEnsembleRegressor(Arc::new(Kernel::new(&narrow)))), vec![]))
 }
 

@@ -167,6 +167,15 @@ impl Forest {
         self.outputs.iter().flatten().map(|tree| tree.nodes.len()).sum()
     }
 
+    /// Columns a row must have for these trees: one more than the largest that a split reads.
+    pub fn columns_read(&self) -> usize {
+        let column = |node: &Node| match node {
+            Node::Split { feature, .. } => usize::from(*feature) + 1,
+            Node::Leaf { .. } => 0,
+        };
+        self.outputs.iter().flatten().flat_map(Tree::nodes).map(column).max().unwrap_or(0)
+    }
+
     /// The reference walk: steps of every output, for one row of `features` columns.
     ///
     /// # Panics

@@ -251,17 +251,18 @@ impl FeatureState {
 
         let month_ago = self.day as i32 - 30;
         let mut amounts = [0i64; SPENDS];
-        let mut payees = [0u64; SPENDS];
+        let mut payees = Payees::default();
         let (mut n, mut n_30, mut weekdays) = (0usize, 0usize, 0usize);
         let mut hours = [0u16; 24];
         let mut geo = Dispersion::default();
         // Newest first, so that the spends of 30 days come before the older ones.
         for spend in self.spends.iter().rev() {
-            payees[n] = spend.payee;
+            payees.count(spend.payee);
             n += 1;
             if spend.day > month_ago {
                 amounts[n_30] = spend.amount;
                 n_30 += 1;
+                v[F::UniquePayees30d as usize] = payees.distinct as f32;
             }
             hours[usize::from(spend.hour)] += 1;
             weekdays += usize::from(weekday(i64::from(spend.day)) < 5);
@@ -269,20 +270,14 @@ impl FeatureState {
                 geo.add(place);
             }
         }
-        let amounts = &mut amounts[..n_30];
-        v[F::MedianTxAmount30d as usize] = self.major(nearest_rank(amounts, 50), i64::from(n_30 > 0));
-        v[F::TxAmountP9530d as usize] = self.major(nearest_rank(amounts, 95), i64::from(n_30 > 0));
-        payees[..n_30].sort_unstable();
-        v[F::UniquePayees30d as usize] = payees[..n_30].chunk_by(|a, b| a == b).count() as f32;
-        payees[..n].sort_unstable();
-        let (mut unique, mut entropy) = (0u32, 0f64);
-        for same in payees[..n].chunk_by(|a, b| a == b) {
-            unique += 1;
-            let p = same.len() as f64 / n as f64;
-            entropy -= p * libm::log(p);
+        let [median, p95] = nearest_ranks(&mut amounts[..n_30], [50, 95]);
+        v[F::MedianTxAmount30d as usize] = self.major(median, i64::from(n_30 > 0));
+        v[F::TxAmountP9530d as usize] = self.major(p95, i64::from(n_30 > 0));
+        if n_30 == 0 {
+            v[F::UniquePayees30d as usize] = 0.0;
         }
-        v[F::UniquePayees90d as usize] = unique as f32;
-        v[F::PayeeDiversityIdx as usize] = entropy as f32;
+        v[F::UniquePayees90d as usize] = payees.distinct as f32;
+        v[F::PayeeDiversityIdx as usize] = payees.entropy() as f32;
         if n > 0 {
             let most = hours.iter().max().copied().unwrap_or(0);
             let hour = hours.iter().position(|h| *h == most).unwrap_or(0);
@@ -317,34 +312,33 @@ impl FeatureState {
 
     /// How low and how fast the balance falls.
     fn drawdown(&self, v: &mut [f32; FEATURE_COUNT]) {
-        let mut lows = [i64::MAX; 3];
-        let mut out = [0i64; 3];
-        let mut credits = [0i64; 3];
-        let (mut out_day_max, mut out_max, mut committed) = (0i64, 0i64, 0i64);
-        let (mut net_sum, mut net_squares, mut net_days) = (0i64, 0i128, 0i64);
+        let mut low = i64::MAX;
+        let (mut out, mut credits, mut out_max) = (0i64, 0i64, 0i64);
+        let (mut out_day_max, mut committed) = (0i64, 0i64);
+        let mut net_squares = 0i128;
         let mut fallen = [[0i64; 90]; HORIZONS.len()];
         let mut known = [0usize; HORIZONS.len()];
         let mut depleted = [0i64; HORIZONS.len()];
+        let (mut lows, mut outs, mut ins) = ([i64::MAX; 3], [0i64; 3], [0i64; 3]);
+        let mut net = (0i64, 0i64);
         for (back, tile) in self.newest(90).enumerate() {
-            for (w, days) in [7, 30, 90].into_iter().enumerate() {
-                if back < days {
-                    lows[w] = lows[w].min(tile.low);
-                }
-            }
-            for (w, days) in [1, 7, 30].into_iter().enumerate() {
-                if back < days {
-                    out[w] += tile.out;
-                    credits[w] += tile.credits;
-                }
-            }
+            low = low.min(tile.low);
+            out += tile.out;
+            credits += tile.credits;
             out_max = out_max.max(tile.out_max);
             if back < 30 {
                 out_day_max = out_day_max.max(tile.out);
                 committed += tile.committed;
-                let net = tile.credits - tile.out;
-                net_sum += net;
-                net_squares += i128::from(net) * i128::from(net);
-                net_days += 1;
+                let day = tile.credits - tile.out;
+                net = (net.0 + day, net.1 + 1);
+                net_squares += i128::from(day) * i128::from(day);
+                (lows[1], outs[2], ins[2]) = (low, out, credits);
+                if back < 7 {
+                    (lows[0], outs[1], ins[1]) = (low, out, credits);
+                    if back == 0 {
+                        (outs[0], ins[0]) = (out, credits);
+                    }
+                }
             }
             for (h, days) in HORIZONS.into_iter().enumerate() {
                 let fall = tile.fall[h];
@@ -357,21 +351,22 @@ impl FeatureState {
                 }
             }
         }
+        lows[2] = low;
         v[F::Low7dShare as usize] = self.share(lows[0]);
         v[F::Low30dShare as usize] = self.share(lows[1]);
         v[F::Low90dShare as usize] = self.share(lows[2]);
-        v[F::Out1dShare as usize] = self.share(out[0]);
-        v[F::Out7dShare as usize] = self.share(out[1]);
-        v[F::Out30dShare as usize] = self.share(out[2]);
-        v[F::In7dShare as usize] = self.share(credits[1]);
-        v[F::In30dShare as usize] = self.share(credits[2]);
+        v[F::Out1dShare as usize] = self.share(outs[0]);
+        v[F::Out7dShare as usize] = self.share(outs[1]);
+        v[F::Out30dShare as usize] = self.share(outs[2]);
+        v[F::In7dShare as usize] = self.share(ins[1]);
+        v[F::In30dShare as usize] = self.share(ins[2]);
         v[F::OutDayMax30dShare as usize] = self.share(out_day_max);
         v[F::OutMax90dShare as usize] = self.share(out_max);
         v[F::Committed30dShare as usize] = self.share(committed);
-        if self.balance > 0 && net_days > 1 {
+        if self.balance > 0 && net.1 > 1 {
             // n·Σx² − (Σx)² is an exact integer, and never negative.
-            let n = i128::from(net_days);
-            let spread = (n * net_squares - i128::from(net_sum) * i128::from(net_sum)) as f64;
+            let n = i128::from(net.1);
+            let spread = (n * net_squares - i128::from(net.0) * i128::from(net.0)) as f64;
             let sd = libm::sqrt(spread / (n * (n - 1)) as f64);
             v[F::NetSd30dShare as usize] = (sd / self.balance as f64) as f32;
         }
@@ -385,15 +380,17 @@ impl FeatureState {
         if !three.is_empty() && self.balance > 0 {
             let over_half = three.iter().filter(|f| **f * 2 >= self.balance).count();
             v[F::Fall3dOverHalf as usize] = ratio(over_half as i64, three.len() as i64);
-            v[F::Fall3dQ50Share as usize] = self.share(nearest_rank(three, 50));
-            v[F::Fall3dQ90Share as usize] = self.share(nearest_rank(three, 90));
-            v[F::Fall3dQ98Share as usize] = self.share(nearest_rank(three, 98));
+            let [q50, q90, q98] = nearest_ranks(three, [50, 90, 98]);
+            v[F::Fall3dQ50Share as usize] = self.share(q50);
+            v[F::Fall3dQ90Share as usize] = self.share(q90);
+            v[F::Fall3dQ98Share as usize] = self.share(q98);
         }
         if !seven.is_empty() && self.balance > 0 {
             let over = seven.iter().filter(|f| **f >= self.balance).count();
             v[F::Fall7dOverBalance as usize] = ratio(over as i64, seven.len() as i64);
             v[F::Fall7dMaxShare as usize] = self.share(seven.iter().copied().max().unwrap_or(0));
-            v[F::Fall7dQ90Share as usize] = self.share(nearest_rank(seven, 90));
+            let [q90] = nearest_ranks(seven, [90]);
+            v[F::Fall7dQ90Share as usize] = self.share(q90);
         }
     }
 
@@ -494,13 +491,79 @@ fn ratio(a: i64, b: i64) -> f32 {
     (a as f64 / b as f64) as f32
 }
 
-/// The smallest value with at least `percent` % of the values at or below it; 0 of none. Reorders.
-fn nearest_rank(values: &mut [i64], percent: usize) -> i64 {
-    if values.is_empty() {
-        return 0;
+/// For each of some rising percentages, the smallest value with at least that many % of the values at or below it; 0
+/// of none. Reorders.
+fn nearest_ranks<const N: usize>(values: &mut [i64], percents: [usize; N]) -> [i64; N] {
+    let mut found = [0; N];
+    let n = values.len();
+    let mut rest = values;
+    // From the top down, so that each search looks only below the one before.
+    for (out, percent) in found.iter_mut().zip(percents).rev() {
+        if n > 0 {
+            let rank = (n * percent).div_ceil(100).max(1) - 1;
+            rest.select_nth_unstable(rank);
+            *out = rest[rank];
+            rest = &mut rest[..=rank];
+        }
     }
-    let rank = (values.len() * percent).div_ceil(100).max(1) - 1;
-    *values.select_nth_unstable(rank).1
+    found
+}
+
+/// Slots of [`Payees`]: twice as many as spends, so that a search is short.
+const SLOTS: usize = 2 * SPENDS;
+
+/// How often each payee was paid: a hash table that lives on the stack for one snapshot.
+struct Payees {
+    names: [u64; SLOTS],
+    counts: [u16; SLOTS],
+    /// The slots in use, so that only those are gone through.
+    used: [u16; SPENDS],
+    distinct: usize,
+    total: usize,
+}
+
+impl Default for Payees {
+    fn default() -> Self {
+        Self { names: [0; SLOTS], counts: [0; SLOTS], used: [0; SPENDS], distinct: 0, total: 0 }
+    }
+}
+
+impl Payees {
+    fn count(&mut self, payee: u64) {
+        // Fibonacci hashing: the top bits of a product by 2⁶⁴/φ (Knuth, TAOCP 6.4).
+        let mut slot = (payee.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.ilog2())) as usize;
+        while self.counts[slot] > 0 && self.names[slot] != payee {
+            slot = (slot + 1) % SLOTS;
+        }
+        if self.counts[slot] == 0 {
+            self.names[slot] = payee;
+            self.used[self.distinct] = slot as u16;
+            self.distinct += 1;
+        }
+        self.total += 1;
+        self.counts[slot] += 1;
+    }
+
+    /// Shannon entropy in nats: `ln n − Σ c ln c / n`.
+    fn entropy(&self) -> f64 {
+        if self.total == 0 {
+            return 0.0;
+        }
+        // How many payees have each count, so that the sum does not depend on where they hash to.
+        let mut payees_with = [0u16; SPENDS + 1];
+        let mut most = 0;
+        for slot in &self.used[..self.distinct] {
+            let count = usize::from(self.counts[usize::from(*slot)]);
+            payees_with[count] += 1;
+            most = most.max(count);
+        }
+        let n = self.total as f64;
+        let sum: f64 = (2..=most)
+            .filter(|c| payees_with[*c] > 0)
+            .map(|c| f64::from(payees_with[c]) * c as f64 * libm::log(c as f64))
+            .sum();
+        (libm::log(n) - sum / n).max(0.0)
+    }
 }
 
 /// Spread of places around their centre, exact until the last step.
