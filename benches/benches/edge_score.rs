@@ -1,7 +1,7 @@
 //! How long does the edge take from features to limit, on a model at the default settings?
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use plimsoll_benches::{run, state, wallets};
+use plimsoll_benches::{run, wallets};
 use plimsoll_edge::{Kernel, Model};
 use plimsoll_model::decision::{Situation, decide};
 use plimsoll_model::forest::uncross;
@@ -18,9 +18,10 @@ fn edge_score(c: &mut Criterion) {
     // Rows of different accounts in turn, so that no branch predictor learns one row by heart.
     let rows: Vec<_> = histories
         .iter()
+        .enumerate()
         .take(1_000)
-        .filter_map(|(account, rows)| {
-            let mut state = state(&histories, account, rows)?;
+        .filter_map(|(ix, (account, rows))| {
+            let mut state = histories.state_before(ix)?;
             rows.iter().for_each(|row| state.push(row).expect("sorted"));
             Some((state.snapshot(rows.last()?.at.plus(1)), Money::floor_at_zero(state.balance_minor()), account.tier))
         })

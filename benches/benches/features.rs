@@ -1,7 +1,7 @@
 //! How long does one transaction take to become features: all 61 of them, as of just before it?
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use plimsoll_benches::{state, wallets};
+use plimsoll_benches::wallets;
 
 fn features(c: &mut Criterion) {
     let histories = wallets(64);
@@ -12,8 +12,8 @@ fn features(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let mut seen = 0.0f32;
-                for (account, rows) in histories.iter() {
-                    let Some(mut state) = state(&histories, account, rows) else { continue };
+                for (ix, (_, rows)) in histories.iter().enumerate() {
+                    let Some(mut state) = histories.state_before(ix) else { continue };
                     for row in rows {
                         if snapshots {
                             seen += state.snapshot(row.at).0[0];

@@ -2,9 +2,7 @@
 
 use plimsoll_datasets::{Histories, synth};
 use plimsoll_model::calibration::Target;
-use plimsoll_model::features::{FeatureState, Profile};
 use plimsoll_model::policy::Policy;
-use plimsoll_model::{Account, Transaction};
 use plimsoll_train::config::Config;
 use plimsoll_train::run::{Run, train};
 
@@ -18,17 +16,4 @@ pub fn wallets(accounts: u32) -> Histories {
 pub fn run(histories: &Histories) -> Run {
     let config = Config { target: Target::Committed, ..Config::default() };
     train(histories, &config, &Policy::preset("tng").expect("a preset"), &()).expect("trains")
-}
-
-/// The state of an account before its first row.
-pub fn state(histories: &Histories, account: &Account, rows: &[Transaction]) -> Option<FeatureState> {
-    let first = rows.first()?;
-    let profile = Profile {
-        opened_at: account.opened_at.unwrap_or(first.at),
-        tier: account.tier,
-        attested: true,
-        offset: histories.offset,
-        currency: histories.currency,
-    };
-    Some(FeatureState::new(profile, account.opening_minor, first.at))
 }

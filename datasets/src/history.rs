@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
+use plimsoll_model::features::{FeatureState, Profile};
 use plimsoll_model::{Account, Channel, Currency, Transaction, UtcOffset, UtcSeconds};
 use sha2::{Digest, Sha256};
 
@@ -219,6 +220,21 @@ impl Histories {
     /// Every account and its rows, oldest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Account, &[Transaction])> + Clone {
         self.accounts.iter().zip(&self.ranges).map(|(account, range)| (account, &self.rows[range.clone()]))
+    }
+
+    /// The feature state of an account as it was before its first row; `None` without rows. A history does not say whether
+    /// a device was attested: it counts as if it was.
+    pub fn state_before(&self, account: usize) -> Option<FeatureState> {
+        let (account, rows) = self.get(account)?;
+        let first = rows.first()?;
+        let profile = Profile {
+            opened_at: account.opened_at.unwrap_or(first.at),
+            tier: account.tier,
+            attested: true,
+            offset: self.offset,
+            currency: self.currency,
+        };
+        Some(FeatureState::new(profile, account.opening_minor, first.at))
     }
 
     /// First and last instant of any row; `None` without rows.

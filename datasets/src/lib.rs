@@ -12,7 +12,7 @@
 //! mapping: what the columns of somebody's table mean
 //! ```
 //!
-//! Only `source`, `write` and the loaders touch the file system. Nothing reads a clock: the generator's
+//! Only `input`, `write` and the loaders touch the file system. Nothing reads a clock: the generator's
 //! seed and dates come in as configuration, and its bytes are the same on every platform.
 
 pub mod error;
@@ -29,6 +29,8 @@ pub mod mapping;
 
 pub mod table;
 
+pub mod input;
+
 pub mod chain;
 
 pub mod report;
@@ -41,8 +43,9 @@ pub mod write;
 
 pub use error::{BadRow, LoadError, Reason};
 pub use history::Histories;
+pub use input::{Format, Input, open};
 pub use report::LoadReport;
-pub use source::{Format, Input, OnBadRow, Resolution, Row, Source, open};
+pub use source::{OnBadRow, Resolution, Row, Source};
 
 /// How a long run reports `(done, total)` and learns that it should stop: `Break` ends it with
 /// [`LoadError::Interrupted`] and nothing half-written.

@@ -27,9 +27,10 @@ pub use berka::write_berka;
 use crate::Progress;
 use crate::chain::Opening;
 use crate::error::LoadError;
+use crate::input::DATA_FILE;
 use crate::mapping::{Accounts, AmountUnit, Columns, IdUnit, Kinds, Mapping, PlaceUnit, Sign, Time, Units};
 use crate::report::LoadReport;
-use crate::source::{DATA_FILE, OnBadRow, Resolution, Source};
+use crate::source::{OnBadRow, Resolution, Source};
 use crate::synth::{Block, Config, Generator};
 use sheet::{Rows, Users};
 

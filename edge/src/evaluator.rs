@@ -104,7 +104,7 @@ impl Evaluator {
             return inconsistent("the model has other columns or levels than the manifest");
         }
         let golden = Golden::from_json(verified.golden())?;
-        golden.check(|row| model.steps(row))?;
+        golden.check(&manifest.levels, certificate, |row| model.steps(row))?;
         Ok(Self { manifest: manifest.clone(), certificate: certificate.clone(), policy, model })
     }
 

@@ -197,6 +197,24 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// The limit on a balance before caps, minor units, rounded down.
+    ///
+    /// * `levels`, `steps`: the forest's uncrossed outputs and the level of each. A level that is not among them grants
+    ///   nothing.
+    pub fn limit(self, balance: Money, levels: &[Ppm], steps: &[i32]) -> Money {
+        match self {
+            Self::Balance => balance,
+            Self::Gap { level, scale } => {
+                let column = levels.iter().position(|l| *l == level);
+                let steps = column.and_then(|c| steps.get(c)).copied().unwrap_or(0);
+                scale.limit(balance, steps)
+            }
+            Self::Fallback { amount } => amount.min(balance),
+        }
+    }
+}
+
 /// On what ground a cell stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -238,14 +238,14 @@ pub fn decide(
         limit = limit.capped(situation.manual_wallet, Bound::ManualWallet);
     } else {
         limit = match certificate.cell(tier.tier).map(|cell| cell.rule) {
-            Some(Rule::Balance) => limit,
-            Some(Rule::Gap { level, scale }) => {
-                let column = manifest.levels.iter().position(|l| *l == level);
-                let steps = column.and_then(|c| steps.get(c)).copied().unwrap_or(0);
-                limit.capped(scale.limit(situation.balance, steps), Bound::Model)
-            }
-            Some(Rule::Fallback { amount }) => limit.capped(amount.min(tier.fallback), Bound::Fallback),
             None => limit.capped(tier.fallback, Bound::Fallback),
+            Some(rule) => {
+                let granted = rule.limit(situation.balance, &manifest.levels, steps);
+                match rule {
+                    Rule::Fallback { .. } => limit.capped(granted.min(tier.fallback), Bound::Fallback),
+                    Rule::Balance | Rule::Gap { .. } => limit.capped(granted, Bound::Model),
+                }
+            }
         };
     }
     if !tier.pay {

@@ -1,13 +1,15 @@
-//! Golden vectors: transactions in, features out, forest out. They travel with the model and are run on the device
+//! Golden vectors: transactions in, features, forest and limit out. They travel with the model and are run on the device
 //! before it is activated: a device that computes one bit differently refuses the model.
 //!
 //! The histories are made up here from a fixed recurrence. A published file must not carry a customer's.
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{FEATURE_COUNT, FeatureState, Profile};
-use crate::forest::Forest;
-use crate::money::{Currency, Flow};
+use crate::artifact::Certificate;
+use crate::features::{FEATURE_COUNT, FeatureState, FeatureVector, Profile};
+use crate::forest::{Forest, uncross};
+use crate::money::{Currency, Flow, Money};
+use crate::quantile::Ppm;
 use crate::time::{Age, DAY, UtcOffset, UtcSeconds};
 use crate::transaction::{Channel, Kind, Place, Settlement, Tier, Transaction};
 
@@ -38,8 +40,8 @@ pub struct Case {
     pub at: UtcSeconds,
     /// Bits of the features, IEEE 754 binary32; every NaN as 0x7fc00000.
     pub feature_bits: Vec<u32>,
-    /// Steps of each output, at each age.
-    pub outputs: Vec<(Age, Vec<i32>)>,
+    /// At each age: steps of each output, and the limit by the rule of the case's tier, before caps.
+    pub outputs: Vec<(Age, Vec<i32>, Money)>,
 }
 
 /// `(at, minor units, kind, payee, offline outcome, [lat, lon] e6)`.
@@ -65,10 +67,28 @@ pub fn canonical_bits(value: f32) -> u32 {
 }
 
 impl Golden {
-    /// Makes the vectors for a forest.
-    pub fn record(forest: &Forest, ages: &[Age], currency: Currency, offset: UtcOffset) -> Self {
-        let cases = (0..CASES).map(|seed| Case::made_up(seed, currency, offset, forest, ages)).collect();
-        Self { feature_schema: crate::features::schema_hash(), cases }
+    /// Makes the vectors for a forest and the rules it was certified with.
+    ///
+    /// * `levels`: of the forest's outputs, rising.
+    pub fn record(
+        forest: &Forest,
+        levels: &[Ppm],
+        certificate: &Certificate,
+        currency: Currency,
+        offset: UtcOffset,
+    ) -> Self {
+        let answer = |seed| {
+            let mut case = Case::made_up(seed, currency, offset);
+            let (mut features, balance) = case.replay().expect("the made-up history is in order and small");
+            case.feature_bits = features.0.iter().map(|v| canonical_bits(*v)).collect();
+            for age in &certificate.ages {
+                features.set_age(*age);
+                let steps = forest.evaluate(&features.0);
+                case.outputs.push((*age, steps.clone(), case.limit(levels, certificate, balance, steps)));
+            }
+            case
+        };
+        Self { feature_schema: crate::features::schema_hash(), cases: (0..CASES).map(answer).collect() }
     }
 
     /// The bytes that are published.
@@ -84,27 +104,37 @@ impl Golden {
         serde_json::from_slice(bytes).map_err(|e| GoldenMismatch::Unreadable { reason: e.to_string() })
     }
 
-    /// Recomputes every answer: features here, outputs by `evaluate` (row in, steps out, before uncrossing).
+    /// Recomputes every answer: features and limits here, outputs by `evaluate` (row in, steps out, before uncrossing).
+    /// Returns how many answers agreed.
     ///
     /// # Errors
     /// The first [`GoldenMismatch`].
-    pub fn check(&self, mut evaluate: impl FnMut(&[f32]) -> Vec<i32>) -> Result<usize, GoldenMismatch> {
+    pub fn check(
+        &self,
+        levels: &[Ppm],
+        certificate: &Certificate,
+        mut evaluate: impl FnMut(&[f32]) -> Vec<i32>,
+    ) -> Result<usize, GoldenMismatch> {
         let mut checked = 0;
         if self.cases.is_empty() {
             return Err(GoldenMismatch::Unreadable { reason: "no cases".into() });
         }
         for (ix, case) in self.cases.iter().enumerate() {
-            let mut features = case.features().ok_or(GoldenMismatch::History { case: ix })?;
+            let (mut features, balance) = case.replay().ok_or(GoldenMismatch::History { case: ix })?;
             let bits: Vec<u32> = features.0.iter().map(|v| canonical_bits(*v)).collect();
             if bits != case.feature_bits {
-                let column =
-                    (0..FEATURE_COUNT).find(|c| case.feature_bits.get(*c) != bits.get(*c)).unwrap_or(FEATURE_COUNT);
+                let differs = |c: &usize| case.feature_bits.get(*c) != bits.get(*c);
+                let column = (0..FEATURE_COUNT).find(differs).unwrap_or(FEATURE_COUNT);
                 return Err(GoldenMismatch::Feature { case: ix, column });
             }
-            for (age, expected) in &case.outputs {
+            for (age, expected, limit) in &case.outputs {
                 features.set_age(*age);
-                if evaluate(&features.0) != *expected {
+                let steps = evaluate(&features.0);
+                if steps != *expected {
                     return Err(GoldenMismatch::Output { case: ix, age: *age });
+                }
+                if case.limit(levels, certificate, balance, steps) != *limit {
+                    return Err(GoldenMismatch::Limit { case: ix, age: *age });
                 }
                 checked += 1;
             }
@@ -114,16 +144,23 @@ impl Golden {
 }
 
 impl Case {
-    fn features(&self) -> Option<crate::features::FeatureVector> {
+    /// Features and balance after the history.
+    fn replay(&self) -> Option<(FeatureVector, Money)> {
         let from = self.rows.first().map_or(self.at, |r| r.0);
         let mut state = FeatureState::new(self.profile, self.opening_minor, from);
         for row in &self.rows {
             state.push(&transaction(row)?).ok()?;
         }
-        Some(state.snapshot(self.at))
+        Some((state.snapshot(self.at), Money::floor_at_zero(state.balance_minor())))
     }
 
-    fn made_up(seed: u64, currency: Currency, offset: UtcOffset, forest: &Forest, ages: &[Age]) -> Self {
+    /// The limit by the rule of the case's tier; nothing where the programme has no such tier.
+    fn limit(&self, levels: &[Ppm], certificate: &Certificate, balance: Money, mut steps: Vec<i32>) -> Money {
+        uncross(&mut steps);
+        certificate.cell(self.profile.tier).map_or(Money::ZERO, |cell| cell.rule.limit(balance, levels, &steps))
+    }
+
+    fn made_up(seed: u64, currency: Currency, offset: UtcOffset) -> Self {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5151_5151;
         // Knuth's MMIX recurrence: a fixed list of numbers, not a source of chance.
         let mut next = |below: u64| {
@@ -157,7 +194,7 @@ impl Case {
         }
         rows.sort_by_key(|r| r.0);
         let at = rows.last().map_or(start, |r| r.0).plus(3 * 3_600 + seed as i64 * 7_919);
-        let mut case = Self {
+        Self {
             profile: Profile {
                 opened_at: start.plus(-(seed as i64) * 40 * DAY),
                 tier: Tier::new((seed % 3) as u8).expect("tiers 0 to 2 exist"),
@@ -170,14 +207,7 @@ impl Case {
             at,
             feature_bits: Vec::new(),
             outputs: Vec::new(),
-        };
-        let mut features = case.features().expect("the made-up history is in order and small");
-        case.feature_bits = features.0.iter().map(|v| canonical_bits(*v)).collect();
-        for age in ages {
-            features.set_age(*age);
-            case.outputs.push((*age, forest.evaluate(&features.0)));
         }
-        case
     }
 }
 
@@ -213,6 +243,14 @@ pub enum GoldenMismatch {
         /// At this age.
         age: Age,
     },
+    /// The certificate's rule gives another limit here.
+    #[error("golden case {case}: the limit at age {age} differs on this engine")]
+    Limit {
+        /// Which.
+        case: usize,
+        /// At this age.
+        age: Age,
+    },
 }
 
 #[cfg(test)]
@@ -232,27 +270,67 @@ mod tests {
         Forest::new(FEATURE_COUNT, vec![vec![Tree::new(nodes).expect("a tree")]]).expect("a forest")
     }
 
+    const LEVEL: Ppm = match Ppm::new(10_000) {
+        Ok(level) => level,
+        Err(_) => panic!("1 % is a level"),
+    };
+
+    fn certificate(scale: u32) -> Certificate {
+        use crate::artifact::{Basis, Cell, Rule, SCHEMA};
+        let cell = |level| Cell {
+            tier: Tier::new(level).expect("a tier"),
+            rule: Rule::Gap { level: LEVEL, scale: crate::calibration::GapScale(scale) },
+            basis: Basis::Certified,
+            accounts: 1,
+            windows: 1,
+            violation_ppm: 0,
+            e_value_milli: 0,
+            test: None,
+        };
+        Certificate {
+            schema: SCHEMA,
+            alpha: LEVEL,
+            delta: LEVEL,
+            delta_plain: LEVEL,
+            target: crate::calibration::Target::Strict,
+            window_h: 72,
+            ages: vec![Age(0), Age::hours(72)],
+            calibration_sha256: String::new(),
+            calibration_from: UtcSeconds(0),
+            calibration_to: UtcSeconds(0),
+            data_sha256: String::new(),
+            cells: (0..3).map(cell).collect(),
+        }
+    }
+
     fn golden() -> Golden {
         let myr = Currency::new("MYR", 2).expect("a currency");
-        Golden::record(&forest(), &[Age(0), Age::hours(72)], myr, UtcOffset(480))
+        Golden::record(&forest(), &[LEVEL], &certificate(65_536), myr, UtcOffset(480))
+    }
+
+    fn check(golden: &Golden, evaluate: impl FnMut(&[f32]) -> Vec<i32>) -> Result<usize, GoldenMismatch> {
+        golden.check(&[LEVEL], &certificate(65_536), evaluate)
     }
 
     #[test]
     fn the_engine_that_made_them_passes() {
         let read = Golden::from_json(&golden().to_json()).expect("reads");
-        assert_eq!(read.check(|row| forest().evaluate(row)), Ok(16));
+        assert_eq!(check(&read, |row| forest().evaluate(row)), Ok(16));
+        assert!(read.cases.iter().any(|c| c.outputs[0].2 > Money::ZERO), "limits are not all zero");
     }
 
     #[test]
     fn one_step_or_one_bit_of_difference_is_found() {
         let mut off = |row: &[f32]| forest().evaluate(row).iter().map(|s| s + 1).collect();
-        assert_eq!(golden().check(&mut off), Err(GoldenMismatch::Output { case: 0, age: Age(0) }));
+        assert_eq!(check(&golden(), &mut off), Err(GoldenMismatch::Output { case: 0, age: Age(0) }));
         let mut changed = golden();
         changed.cases[3].feature_bits[20] ^= 1;
-        assert_eq!(changed.check(|r| forest().evaluate(r)), Err(GoldenMismatch::Feature { case: 3, column: 20 }));
+        assert_eq!(check(&changed, |r| forest().evaluate(r)), Err(GoldenMismatch::Feature { case: 3, column: 20 }));
+        let other_rule = golden().check(&[LEVEL], &certificate(65_537), |r| forest().evaluate(r));
+        assert!(matches!(other_rule, Err(GoldenMismatch::Limit { .. })), "{other_rule:?}");
         changed = golden();
         changed.cases.clear();
-        assert!(changed.check(|r| forest().evaluate(r)).is_err());
+        assert!(check(&changed, |r| forest().evaluate(r)).is_err());
     }
 
     /// Pins every feature's bits. A change here is a new feature schema: raise `DEFINITION_VERSION`, and record the

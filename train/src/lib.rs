@@ -24,6 +24,8 @@ pub mod plot;
 
 pub mod report;
 
+pub mod directory;
+
 pub mod keys;
 
 pub mod publish;

@@ -1,14 +1,10 @@
-//! One training run: history in, a run directory out.
-//!
-//! The directory holds everything that publishing and checking need: `config.toml`, `model.onnx`, `policy.json`,
-//! `golden.json`, `release.json` (manifest and certificate), `calibration.csv` (what the certificate is derived from),
-//! `metrics.json` and `report.html`. The same history, configuration and seed give the same bytes.
+//! One training run: history in; model, certificate, calibration log and metrics out. The same history, configuration
+//! and seed give the same bytes. [`crate::directory`] keeps it.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use plimsoll_datasets::write::Staging;
 use plimsoll_datasets::{Histories, LoadError};
 use plimsoll_model::artifact::{Certificate, ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, TierCap, sha256_hex};
 use plimsoll_model::features::{FEATURES, Feature, schema_hash};
@@ -22,9 +18,9 @@ use plimsoll_model::time::{Age, UtcSeconds};
 use crate::boost::{FitError, TrainingSet, fit};
 use crate::calibrate::{Group, Scored, candidate, certify, score, tested};
 use crate::config::{Config, ConfigError, SplitConfig};
+use crate::log;
 use crate::metrics::Metrics;
 use crate::windows::{Period, Sampling, Window, Windows, take};
-use crate::{log, report};
 
 /// Features in which the limit may move one way only: the older the sync the less, the older the account and the
 /// cleaner its settlements the more.
@@ -211,7 +207,6 @@ pub fn train(
     let metrics = Metrics::of(&exported, &windows, &calibration, &test, &cells, &ages, policy, config, &model);
     progress.at(3);
 
-    let golden = Golden::record(&exported, &ages, policy.currency, policy.utc_offset_min).to_json();
     let certificate = Certificate {
         schema: SCHEMA,
         alpha: config.calibration.alpha,
@@ -226,6 +221,8 @@ pub fn train(
         data_sha256: histories.sha256(),
         cells,
     };
+    let levels = &config.boost.levels;
+    let golden = Golden::record(&exported, levels, &certificate, policy.currency, policy.utc_offset_min).to_json();
     let manifest = Manifest {
         schema: SCHEMA,
         model_id: config.model_id.clone(),
@@ -324,67 +321,7 @@ pub fn stamp(mut release: Release, now: UtcSeconds, valid_days: u32) -> Release 
     release
 }
 
-const FILES: [&str; 8] = [
-    "config.toml",
-    "model.onnx",
-    "policy.json",
-    "golden.json",
-    "release.json",
-    "calibration.csv",
-    "metrics.json",
-    "report.html",
-];
-
 impl Run {
-    /// Writes the run into `dir`: beside it first, then renamed, so that a run directory is whole or not there.
-    ///
-    /// # Errors
-    /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
-    pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
-        let staging = Staging::new(dir)?;
-        let json = |v: &dyn erased::Json| v.pretty();
-        let contents: [Vec<u8>; FILES.len()] = [
-            self.config.to_toml().into_bytes(),
-            self.model.clone(),
-            self.policy.to_json(),
-            self.golden.clone(),
-            json(&self.release),
-            log::write(&self.calibration, &self.release.manifest.ages),
-            json(&self.metrics),
-            report::html(self).into_bytes(),
-        ];
-        for (name, bytes) in FILES.iter().zip(contents) {
-            let path = staging.path().join(name);
-            std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
-        }
-        Ok(staging.commit()?)
-    }
-
-    /// Reads what publishing and checking need of a run directory.
-    ///
-    /// # Errors
-    /// `TrainError::Io` or `BadRun`, naming the file.
-    pub fn load(dir: &Path) -> Result<Self, TrainError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            std::fs::read(&path).map_err(|source| TrainError::Io { path, source })
-        };
-        let bad = |name: &str, reason: String| TrainError::BadRun { path: dir.join(name), reason };
-        let text = String::from_utf8(read("config.toml")?).map_err(|e| bad("config.toml", e.to_string()))?;
-        let release: Release =
-            serde_json::from_slice(&read("release.json")?).map_err(|e| bad("release.json", e.to_string()))?;
-        let calibration = log::read(&read("calibration.csv")?).map_err(|e| bad("calibration.csv", e))?;
-        Ok(Self {
-            config: Config::from_toml(&text).map_err(|e| bad("config.toml", e.to_string()))?,
-            policy: Policy::from_json(&read("policy.json")?).map_err(|e| bad("policy.json", e.to_string()))?,
-            model: read("model.onnx")?,
-            golden: read("golden.json")?,
-            metrics: serde_json::from_slice(&read("metrics.json")?).map_err(|e| bad("metrics.json", e.to_string()))?,
-            release,
-            calibration,
-        })
-    }
-
     /// Derives the certificate's cells again from the calibration log, and says what differs.
     ///
     /// # Errors
@@ -416,20 +353,5 @@ impl Run {
             prove(&file.forest, feature as usize, direction).map_err(|v| format!("{}: {v}", feature.name()))?;
         }
         Ok(())
-    }
-}
-
-mod erased {
-    /// A value that becomes indented JSON with a last newline.
-    pub(super) trait Json {
-        fn pretty(&self) -> Vec<u8>;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn pretty(&self) -> Vec<u8> {
-            let mut bytes = serde_json::to_vec_pretty(self).expect("plain data serialises");
-            bytes.push(b'\n');
-            bytes
-        }
     }
 }

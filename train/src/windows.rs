@@ -10,7 +10,7 @@
 
 use plimsoll_datasets::{Histories, Resolution};
 use plimsoll_model::calibration::Target;
-use plimsoll_model::features::{FEATURE_COUNT, FeatureState, Profile};
+use plimsoll_model::features::FEATURE_COUNT;
 use plimsoll_model::forest::ONE;
 use plimsoll_model::money::Money;
 use plimsoll_model::time::{Age, DAY, UtcSeconds};
@@ -185,14 +185,7 @@ fn of_account(
     if day_to < day_from {
         return (Vec::new(), true);
     }
-    let profile = Profile {
-        opened_at: account.opened_at.unwrap_or(first.at),
-        tier: account.tier,
-        attested: true,
-        offset,
-        currency: histories.currency,
-    };
-    let mut state = FeatureState::new(profile, account.opening_minor, first.at);
+    let mut state = histories.state_before(ix as usize).expect("the account has rows");
     let mut next = 0;
     let days = day_to - day_from + 1;
     let count = i64::from(sampling.per_account).min(days);

@@ -9,7 +9,6 @@ use plimsoll_edge::trust::{Directory, Floors, TrustedRoot, Verified, verify};
 use plimsoll_edge::{Evaluator, RefuseArtifact};
 use plimsoll_model::artifact::{Release, sha256_hex};
 use plimsoll_model::decision::{Situation, decide};
-use plimsoll_model::features::{FeatureState, Profile};
 use plimsoll_model::forest::uncross;
 use plimsoll_model::golden::{Golden, GoldenMismatch};
 use plimsoll_model::onnx::ModelFile;
@@ -50,16 +49,8 @@ fn the_edge_decides_as_the_reference_walk_and_the_rules_say() {
     let (run, history) = (run(), history());
     let forest = ModelFile::decode(&run.model).expect("reads").forest;
     let mut positive = 0;
-    for (account, rows) in history.iter().take(200) {
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
-        let profile = Profile {
-            opened_at: account.opened_at.unwrap_or(first.at),
-            tier: account.tier,
-            attested: true,
-            offset: history.offset,
-            currency: history.currency,
-        };
-        let mut state = FeatureState::new(profile, account.opening_minor, first.at);
+    for (ix, (account, rows)) in history.iter().enumerate().take(200) {
+        let (Some(mut state), Some(last)) = (history.state_before(ix), rows.last()) else { continue };
         rows.iter().for_each(|row| state.push(row).expect("sorted"));
         let features = state.snapshot(last.at.plus(1));
         let balance = Money::floor_at_zero(state.balance_minor());

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use plimsoll_benches::state;
 use plimsoll_datasets::{Histories, Input, OnBadRow, open};
 
 fn main() -> anyhow::Result<()> {
@@ -13,8 +12,8 @@ fn main() -> anyhow::Result<()> {
     let histories = Histories::read(source, OnBadRow::Stop, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
     let began = Instant::now();
     let mut sum = 0.0f64;
-    for (account, rows) in histories.iter() {
-        let Some(mut state) = state(&histories, account, rows) else { continue };
+    for (ix, (_, rows)) in histories.iter().enumerate() {
+        let Some(mut state) = histories.state_before(ix) else { continue };
         for row in rows {
             sum += f64::from(state.snapshot(row.at).0[0]);
             state.push(row)?;

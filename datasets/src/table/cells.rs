@@ -131,6 +131,14 @@ impl Cells {
     }
 }
 
+/// `-12.50` of −1250 hundredths: exact, for [`Currency::parse`].
+fn decimal(unscaled: i128, scale: usize) -> String {
+    let (sign, digits) = (if unscaled < 0 { "-" } else { "" }, unscaled.unsigned_abs().to_string());
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    format!("{sign}{whole}.{fraction}")
+}
+
 impl Value<'_> {
     /// Hands the value on as text: numbers as their digits, nothing as `""`.
     pub fn with_text<T>(self, read: impl FnOnce(&str) -> T) -> T {
@@ -140,6 +148,8 @@ impl Value<'_> {
             Self::Int(v) => read(&v.to_string()),
             Self::Uint(v) => read(&v.to_string()),
             Self::Float(v) => read(&v.to_string()),
+            Self::Decimal(v, scale) => read(&decimal(v, scale)),
+            Self::Instant(v) | Self::Local(v) => read(&v.to_string()),
         }
     }
 
@@ -172,6 +182,8 @@ impl Value<'_> {
         match self {
             Self::Null => Err(Reason::Missing),
             Self::Int(v) => clock.read_int(v),
+            Self::Instant(v) => clock.instant(v),
+            Self::Local(v) => clock.local(v),
             other => other.with_text(|text| clock.read(text)),
         }
     }

@@ -78,6 +78,22 @@ impl Clock {
         in_range(seconds, text)
     }
 
+    /// An instant that the file holds as one, whatever the format says.
+    ///
+    /// # Errors
+    /// `TimeOutOfRange`.
+    pub fn instant(&self, seconds: i64) -> Result<UtcSeconds, Reason> {
+        in_range(seconds, &seconds.to_string())
+    }
+
+    /// A time on this clock's own zone, seconds since 1970-01-01T00:00 there.
+    ///
+    /// # Errors
+    /// `TimeOutOfRange`.
+    pub fn local(&self, seconds: i64) -> Result<UtcSeconds, Reason> {
+        in_range(seconds.saturating_sub(i64::from(self.offset.0) * 60), &seconds.to_string())
+    }
+
     /// The instant a whole number means: an epoch, or digits of a pattern such as `%Y%m%d`.
     ///
     /// # Errors

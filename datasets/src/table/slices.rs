@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{AnyValue, ArrowDataType, Column, DataFrame, ParallelStrategy, ParquetReader, SerReader};
+use plimsoll_model::time::DAY;
+use polars::prelude::{
+    AnyValue, ArrowDataType, Column, DataFrame, ParallelStrategy, ParquetReader, SerReader, TimeUnit,
+};
 
 use crate::error::{BadRow, LoadError, Reason};
 
@@ -37,6 +40,20 @@ pub enum Value<'a> {
     Uint(u64),
     /// A float.
     Float(f64),
+    /// A decimal: this many of 10⁻ˢᶜᵃˡᵉ.
+    Decimal(i128, usize),
+    /// An instant, UTC seconds.
+    Instant(i64),
+    /// A time on the source's own clock, seconds since 1970-01-01T00:00 there.
+    Local(i64),
+}
+
+const fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Nanoseconds => 1_000_000_000,
+        TimeUnit::Microseconds => 1_000_000,
+        TimeUnit::Milliseconds => 1_000,
+    }
 }
 
 impl Slices {
@@ -70,7 +87,7 @@ impl Slices {
     /// Asks for a column and says at which index its values will stand.
     ///
     /// # Errors
-    /// `MissingColumn`; `ColumnType` when it holds neither numbers nor text.
+    /// `MissingColumn`; `ColumnType` when it holds neither numbers, text nor times.
     pub fn column(&mut self, name: &str) -> Result<usize, LoadError> {
         let at = self.header.iter().position(|found| found == name).ok_or_else(|| LoadError::MissingColumn {
             path: self.path.clone(),
@@ -79,10 +96,17 @@ impl Slices {
         })?;
         let readable = matches!(
             self.types[at],
-            ArrowDataType::Int32
+            ArrowDataType::Int8
+                | ArrowDataType::Int16
+                | ArrowDataType::Int32
                 | ArrowDataType::Int64
+                | ArrowDataType::UInt8
+                | ArrowDataType::UInt16
                 | ArrowDataType::UInt32
                 | ArrowDataType::UInt64
+                | ArrowDataType::Decimal(..)
+                | ArrowDataType::Date32
+                | ArrowDataType::Timestamp(..)
                 | ArrowDataType::Float32
                 | ArrowDataType::Float64
                 | ArrowDataType::Utf8
@@ -154,6 +178,17 @@ impl Slices {
             Ok(AnyValue::Int32(v)) => Value::Int(v.into()),
             Ok(AnyValue::UInt64(v)) => Value::Uint(v),
             Ok(AnyValue::UInt32(v)) => Value::Int(v.into()),
+            Ok(AnyValue::Int16(v)) => Value::Int(v.into()),
+            Ok(AnyValue::Int8(v)) => Value::Int(v.into()),
+            Ok(AnyValue::UInt16(v)) => Value::Int(v.into()),
+            Ok(AnyValue::UInt8(v)) => Value::Int(v.into()),
+            Ok(AnyValue::Decimal(v, _, scale)) => Value::Decimal(v, scale),
+            Ok(AnyValue::Date(days)) => Value::Local(i64::from(days) * DAY),
+            Ok(AnyValue::Datetime(v, unit, zone)) => {
+                let seconds = v.div_euclid(per_second(unit));
+                // polars keeps UTC wherever a zone is given.
+                if zone.is_some() { Value::Instant(seconds) } else { Value::Local(seconds) }
+            }
             Ok(AnyValue::Float64(v)) => Value::Float(v),
             Ok(AnyValue::Float32(v)) => Value::Float(v.into()),
             _ => Value::Null,

@@ -6,7 +6,6 @@ use plimsoll_datasets::Histories;
 use plimsoll_edge::Evaluator;
 use plimsoll_edge::trust::{self, Directory, Floors};
 use plimsoll_model::decision::Situation;
-use plimsoll_model::features::{FeatureState, Profile};
 use plimsoll_model::time::Age;
 use plimsoll_model::{Money, UtcSeconds};
 use serde_json::json;
@@ -55,16 +54,8 @@ pub(super) fn curve(
     now: UtcSeconds,
 ) -> Option<Curve> {
     let (account, rows) = histories.get(ix)?;
-    let first = rows.first()?;
     let last = rows.last()?;
-    let profile = Profile {
-        opened_at: account.opened_at.unwrap_or(first.at),
-        tier: account.tier,
-        attested: true,
-        offset: histories.offset,
-        currency: histories.currency,
-    };
-    let mut state = FeatureState::new(profile, account.opening_minor, first.at);
+    let mut state = histories.state_before(ix)?;
     for row in rows {
         state.push(row).expect("histories are sorted by time");
     }

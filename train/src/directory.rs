@@ -1,0 +1,81 @@
+//! The run directory: `config.toml`, `model.onnx`, `policy.json`, `golden.json`, `release.json` (manifest and certificate),
+//! `calibration.csv` (what the certificate is derived from), `metrics.json` and `report.html`: everything that publishing
+//! and checking need.
+
+use std::path::Path;
+
+use plimsoll_datasets::write::Staging;
+use plimsoll_model::artifact::Release;
+use plimsoll_model::policy::Policy;
+
+use crate::config::Config;
+use crate::run::{Run, TrainError};
+use crate::{log, report};
+
+const FILES: [&str; 8] = [
+    "config.toml",
+    "model.onnx",
+    "policy.json",
+    "golden.json",
+    "release.json",
+    "calibration.csv",
+    "metrics.json",
+    "report.html",
+];
+
+impl Run {
+    /// Writes the run into `dir`: beside it first, then renamed, so that a run directory is whole or not there.
+    ///
+    /// # Errors
+    /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
+    pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
+        let staging = Staging::new(dir)?;
+        let contents: [Vec<u8>; FILES.len()] = [
+            self.config.to_toml().into_bytes(),
+            self.model.clone(),
+            self.policy.to_json(),
+            self.golden.clone(),
+            pretty(&self.release),
+            log::write(&self.calibration, &self.release.manifest.ages),
+            pretty(&self.metrics),
+            report::html(self).into_bytes(),
+        ];
+        for (name, bytes) in FILES.iter().zip(contents) {
+            let path = staging.path().join(name);
+            std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
+        }
+        Ok(staging.commit()?)
+    }
+
+    /// Reads what publishing and checking need of a run directory.
+    ///
+    /// # Errors
+    /// `TrainError::Io` or `BadRun`, naming the file.
+    pub fn load(dir: &Path) -> Result<Self, TrainError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            std::fs::read(&path).map_err(|source| TrainError::Io { path, source })
+        };
+        let bad = |name: &str, reason: String| TrainError::BadRun { path: dir.join(name), reason };
+        let text = String::from_utf8(read("config.toml")?).map_err(|e| bad("config.toml", e.to_string()))?;
+        let release: Release =
+            serde_json::from_slice(&read("release.json")?).map_err(|e| bad("release.json", e.to_string()))?;
+        let calibration = log::read(&read("calibration.csv")?).map_err(|e| bad("calibration.csv", e))?;
+        Ok(Self {
+            config: Config::from_toml(&text).map_err(|e| bad("config.toml", e.to_string()))?,
+            policy: Policy::from_json(&read("policy.json")?).map_err(|e| bad("policy.json", e.to_string()))?,
+            model: read("model.onnx")?,
+            golden: read("golden.json")?,
+            metrics: serde_json::from_slice(&read("metrics.json")?).map_err(|e| bad("metrics.json", e.to_string()))?,
+            release,
+            calibration,
+        })
+    }
+}
+
+/// Indented JSON with a last newline.
+fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("plain data serialises");
+    bytes.push(b'\n');
+    bytes
+}
