@@ -157,7 +157,12 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration with every default written out.
+    /// Every key with its default and what it means, as a file to start from.
+    pub const fn default_toml() -> &'static str {
+        include_str!("../configs/default.toml")
+    }
+
+    /// The configuration with every value written out.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is plain tables")
     }
@@ -261,6 +266,16 @@ mod tests {
         config.validate().expect("defaults are valid");
         assert_eq!(Config::from_toml(&config.to_toml()), Ok(config));
         assert_eq!(Config::from_toml(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_file_to_start_from_names_every_key_with_its_default() {
+        let text = Config::default_toml();
+        assert_eq!(Config::from_toml(text), Ok(Config::default()));
+        for line in Config::default().to_toml().lines().filter(|l| !l.is_empty()) {
+            let key = line.split(" = ").next().expect("a line has a start");
+            assert!(text.lines().any(|l| l.starts_with(key)), "{key}");
+        }
     }
 
     #[test]

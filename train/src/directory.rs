@@ -12,17 +12,6 @@ use crate::config::Config;
 use crate::run::{Run, TrainError};
 use crate::{log, report};
 
-const FILES: [&str; 8] = [
-    "config.toml",
-    "model.onnx",
-    "policy.json",
-    "golden.json",
-    "release.json",
-    "calibration.csv",
-    "metrics.json",
-    "report.html",
-];
-
 impl Run {
     /// Writes the run into `dir`: beside it first, then renamed, so that a run directory is whole or not there.
     ///
@@ -30,17 +19,17 @@ impl Run {
     /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
     pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
         let staging = Staging::new(dir)?;
-        let contents: [Vec<u8>; FILES.len()] = [
-            self.config.to_toml().into_bytes(),
-            self.model.clone(),
-            self.policy.to_json(),
-            self.golden.clone(),
-            pretty(&self.release),
-            log::write(&self.calibration, &self.release.manifest.ages),
-            pretty(&self.metrics),
-            report::html(self).into_bytes(),
+        let contents: [(&str, Vec<u8>); 8] = [
+            ("config.toml", self.config.to_toml().into_bytes()),
+            ("model.onnx", self.model.clone()),
+            ("policy.json", self.policy.to_json()),
+            ("golden.json", self.golden.clone()),
+            ("release.json", pretty(&self.release)),
+            ("calibration.csv", log::write(&self.calibration, &self.release.manifest.ages)),
+            ("metrics.json", pretty(&self.metrics)),
+            ("report.html", report::html(self).into_bytes()),
         ];
-        for (name, bytes) in FILES.iter().zip(contents) {
+        for (name, bytes) in contents {
             let path = staging.path().join(name);
             std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
         }

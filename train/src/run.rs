@@ -155,6 +155,7 @@ pub fn train(
     let sampling = Sampling {
         seed: config.seed,
         target: config.target,
+        policy,
         ages: &ages,
         window_h: policy.settle_within_h,
         per_account: config.split.windows_per_account,

@@ -13,6 +13,7 @@ use plimsoll_model::calibration::Target;
 use plimsoll_model::features::FEATURE_COUNT;
 use plimsoll_model::forest::ONE;
 use plimsoll_model::money::Money;
+use plimsoll_model::policy::Policy;
 use plimsoll_model::time::{Age, DAY, UtcSeconds};
 use plimsoll_model::{Account, Tier, Transaction};
 use rayon::prelude::*;
@@ -44,6 +45,8 @@ pub struct Sampling<'a> {
     pub seed: u64,
     /// Which flows count.
     pub target: Target,
+    /// Which tiers there are: an account of another is treated as the lowest, as it will be when it is served.
+    pub policy: &'a Policy,
     /// Ages, rising.
     pub ages: &'a [Age],
     /// Hours after evaluation in which payments may settle.
@@ -63,7 +66,7 @@ pub struct Sampling<'a> {
 pub struct Window {
     /// Index of the account.
     pub account: u32,
-    /// Its tier.
+    /// The tier whose rules it is served under.
     pub tier: Tier,
     /// When the sync was.
     pub at: UtcSeconds,
@@ -209,7 +212,8 @@ fn of_account(
         }
         let (headroom, demand) = look_ahead(&rows[next..], at, state.balance_minor(), sampling);
         let features = state.snapshot(at).0;
-        windows.push(Window { account: ix, tier: account.tier, at, balance, features, headroom, demand });
+        let tier = sampling.policy.tier(account.tier).tier;
+        windows.push(Window { account: ix, tier, at, balance, features, headroom, demand });
     }
     (windows, false)
 }
@@ -262,10 +266,13 @@ mod tests {
     }
 
     fn sampling(target: Target, ages: &[Age]) -> Sampling<'_> {
+        static POLICY: std::sync::LazyLock<Policy> =
+            std::sync::LazyLock::new(|| Policy::preset("tng").expect("a preset"));
         let all = Period { from: UtcSeconds(0), until: UtcSeconds(i64::MAX / 2) };
         Sampling {
             seed: 1,
             target,
+            policy: &POLICY,
             ages,
             window_h: 24,
             per_account: 4,

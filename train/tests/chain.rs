@@ -3,6 +3,7 @@
 mod common;
 
 use common::{history, oracle, run, small_config, write_f32};
+use plimsoll_datasets::synth;
 use plimsoll_model::artifact::Basis;
 use plimsoll_model::features::{FEATURE_COUNT, Feature};
 use plimsoll_model::forest::{ONE, uncross};
@@ -101,6 +102,30 @@ fn a_run_directory_that_is_taken_is_left_alone() {
 }
 
 #[test]
+fn every_programme_runs_from_its_history_to_limits() {
+    for programme in synth::Programme::ALL {
+        let wallets = synth::Config { seed: 5, accounts: 900, days: 150, programme, ..synth::Config::default() };
+        let history = synth::histories(&wallets).expect("generates");
+        let name = format!("{programme:?}").to_lowercase();
+        let policy = Policy::preset(&name).expect("a preset of that name");
+        let mut config = small_config();
+        config.calibration.alpha = Ppm::new(50_000).expect("5 %");
+        let run = train(&history, &config, &policy, &()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let certificate = &run.release.certificate;
+        assert_eq!(certificate.cells.len(), policy.tiers.len(), "{name}");
+        assert_eq!(certificate.ages.last(), Some(&Age::hours(policy.offline_h_max)), "{name}");
+        assert!(certificate.cells.iter().any(|c| c.basis == Basis::Certified), "{name}: {:?}", certificate.cells);
+        let granted: f64 = run.metrics.tiers.iter().map(|(_, c)| c.shipped.mean_limit).sum();
+        assert!(granted > 0.0, "{name} grants nobody anything");
+        for (tier, outcome) in &run.metrics.tiers {
+            let rules = policy.tier(*tier);
+            assert!(outcome.shipped.mean_limit <= rules.outstanding_cap().minor() as f64, "{name} tier {tier}");
+        }
+        run.recheck().unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+#[test]
 fn a_policy_of_another_currency_is_refused() {
     let naira = Policy::preset("naira").expect("a preset");
     assert!(matches!(train(&history(), &small_config(), &naira, &()), Err(TrainError::Currency { .. })));
@@ -121,10 +146,12 @@ fn a_history_shorter_than_its_windows_says_so() {
 fn the_booster_is_not_worse_than_lightgbm() {
     let history = history();
     let ages = [Age(0), Age::hours(24), Age::hours(72)];
+    let policy = Policy::preset("tng").expect("a preset");
     let all = Period { from: UtcSeconds(0), until: history.span().expect("rows").1 };
     let sampling = Sampling {
         seed: 1,
         target: plimsoll_model::calibration::Target::Strict,
+        policy: &policy,
         ages: &ages,
         window_h: 72,
         per_account: 12,

@@ -37,7 +37,7 @@ pub(super) struct ConfigArgs {
 
 pub(super) fn config(context: &Context, args: &ConfigArgs) -> anyhow::Result<()> {
     match &args.policy {
-        None => context.answer(&Config::default(), || Config::default().to_toml()),
+        None => context.answer(&Config::default(), || Config::default_toml().to_owned()),
         Some(name) => {
             let toml = Policy::preset_toml(name)
                 .ok_or_else(|| Usage(format!("no programme is called {name}; there are {}", PRESETS.join(", "))))?;
