@@ -238,6 +238,9 @@ mod tests {
         assert!(!chosen);
         assert_eq!(verdict.violation, 0.0);
         assert!(boldest([true, false], 0.05, judge).is_none(), "it stops at the first failure");
+        // Whichever age it is.
+        let first_age_bad = Verdict::of(0.01, &[bad.clone(), fine.clone()]);
+        assert!(!first_age_bad.certifies(0.05) && first_age_bad.violation > 0.05);
         assert!(!Verdict::of(0.01, &[]).certifies(0.05), "no data certifies nothing");
     }
 
