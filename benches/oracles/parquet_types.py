@@ -1,4 +1,4 @@
-"""Writes a history as other tools write Parquet: decimals, small integers, timestamps with and without a zone, dates.
+"""Writes a history as other tools write Parquet: decimals, integers, timestamps with and without a zone, dates.
 
 usage: parquet_types.py DIRECTORY
 """
@@ -14,7 +14,7 @@ moments = [datetime(2026, 1, 1, 9, 30), datetime(2026, 1, 2, 17, 0, 1), datetime
 rows = {
     "who": ["a", "a", "b"],
     "how_much": pl.Series([Decimal("100.00"), Decimal("-12.50"), Decimal("0.07")], dtype=pl.Decimal(12, 2)),
-    "device": pl.Series([1, 2, None], dtype=pl.Int8),
+    "device": pl.Series([1, 2, None], dtype=pl.Int32),
 }
 frame = pl.DataFrame(rows)
 frame.with_columns(when=pl.Series(moments, dtype=pl.Datetime("us"))).write_parquet(f"{directory}/local.parquet")

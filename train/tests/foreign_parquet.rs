@@ -1,4 +1,4 @@
-//! Parquet as other tools write it: decimals, small integers, timestamps with and without a zone, dates.
+//! Parquet as other tools write it: decimals, integers, timestamps with and without a zone, dates.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn read(dir: &Path, file: &str, time: &str) -> Vec<(String, i64, i64, u8)> {
 }
 
 #[test]
-fn decimals_small_integers_and_times_are_read_exactly() {
+fn decimals_integers_and_times_are_read_exactly() {
     let dir = tempfile::tempdir().expect("a directory");
     oracle("parquet_types.py", &[dir.path().to_str().expect("a plain path")]);
     let expected = |times: [i64; 3]| {

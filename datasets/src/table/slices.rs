@@ -96,12 +96,8 @@ impl Slices {
         })?;
         let readable = matches!(
             self.types[at],
-            ArrowDataType::Int8
-                | ArrowDataType::Int16
-                | ArrowDataType::Int32
+            ArrowDataType::Int32
                 | ArrowDataType::Int64
-                | ArrowDataType::UInt8
-                | ArrowDataType::UInt16
                 | ArrowDataType::UInt32
                 | ArrowDataType::UInt64
                 | ArrowDataType::Decimal(..)
@@ -178,10 +174,6 @@ impl Slices {
             Ok(AnyValue::Int32(v)) => Value::Int(v.into()),
             Ok(AnyValue::UInt64(v)) => Value::Uint(v),
             Ok(AnyValue::UInt32(v)) => Value::Int(v.into()),
-            Ok(AnyValue::Int16(v)) => Value::Int(v.into()),
-            Ok(AnyValue::Int8(v)) => Value::Int(v.into()),
-            Ok(AnyValue::UInt16(v)) => Value::Int(v.into()),
-            Ok(AnyValue::UInt8(v)) => Value::Int(v.into()),
             Ok(AnyValue::Decimal(v, _, scale)) => Value::Decimal(v, scale),
             Ok(AnyValue::Date(days)) => Value::Local(i64::from(days) * DAY),
             Ok(AnyValue::Datetime(v, unit, zone)) => {
