@@ -102,6 +102,16 @@ impl Kernel {
         self.outputs.len()
     }
 
+    /// The steps of every output for one row.
+    ///
+    /// # Panics
+    /// When the row is shorter than the forest's columns.
+    pub fn steps(&self, row: &[f32]) -> Vec<i32> {
+        let mut steps = vec![0; self.outputs.len()];
+        self.evaluate(row, &mut Vec::with_capacity(self.features + 1), &mut steps);
+        steps
+    }
+
     /// Evaluates one row of `features` columns into `steps`, one for each output.
     ///
     /// * `padded`: scratch; holds the row and a zero after it.

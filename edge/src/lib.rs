@@ -9,10 +9,13 @@
 //!
 //! Trust is a type: only [`trust::verify`] makes a [`trust::Verified`], and only that becomes an [`Evaluator`].
 
+pub mod storage;
+
 pub mod trust;
 
 mod kernel;
-mod operator;
+#[cfg(feature = "tract")]
+mod tract;
 
 pub mod model;
 

@@ -1,17 +1,19 @@
-//! A limit model running under tract: bytes in, steps out.
+//! A limit model ready to run: bytes in, steps out. Under tract in the default build, on the kernel alone in the
+//! smallest; the same bits.
 
 use std::sync::Arc;
 
-use plimsoll_model::forest::ONE;
 use plimsoll_model::onnx::{ModelFile, RefuseOnnx};
-use tract_hir::internal::*;
 
-use crate::operator;
+#[cfg(not(feature = "tract"))]
+use crate::kernel::Kernel as Engine;
+#[cfg(feature = "tract")]
+use crate::tract::Plan as Engine;
 
 /// A model ready to run. Cheap to clone, safe to share between threads.
 #[derive(Clone)]
 pub struct Model {
-    plan: Arc<TypedRunnableModel>,
+    engine: Arc<Engine>,
     file: Arc<ModelFile>,
 }
 
@@ -49,18 +51,11 @@ impl Model {
     /// [`RefuseModel`]; every index is checked before tract sees the file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RefuseModel> {
         let file = ModelFile::decode(bytes)?;
-        let columns = file.forest.features();
-        let plan = || -> TractResult<Arc<TypedRunnableModel>> {
-            let mut reader = bytes;
-            let rows = 1usize;
-            operator::onnx()
-                .model_for_read(&mut reader)?
-                .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), [rows, columns]))?
-                .into_optimized()?
-                .into_runnable()
-        };
-        let plan = plan().map_err(|e| RefuseModel::Engine { reason: format!("{e:#}") })?;
-        Ok(Self { plan, file: Arc::new(file) })
+        #[cfg(not(feature = "tract"))]
+        let engine = Engine::new(&file.forest);
+        #[cfg(feature = "tract")]
+        let engine = Engine::new(bytes, file.forest.features()).map_err(|reason| RefuseModel::Engine { reason })?;
+        Ok(Self { engine: Arc::new(engine), file: Arc::new(file) })
     }
 
     /// What the file holds.
@@ -74,14 +69,7 @@ impl Model {
     /// When the row has not the model's number of columns.
     pub fn steps(&self, row: &[f32]) -> Vec<i32> {
         assert_eq!(row.len(), self.file.forest.features(), "a row has as many columns as the model");
-        let input = tract_ndarray::ArrayView2::from_shape((1, row.len()), row).expect("one row of its own length");
-        let run = || -> TractResult<Vec<i32>> {
-            let outputs = self.plan.run(tvec!(input.to_owned().into_tensor().into_tvalue()))?;
-            let view = outputs[0].try_as_plain_ram()?;
-            // Whole steps below 2²⁴, so the product is exact.
-            Ok(view.as_slice::<f32>()?.iter().map(|v| (v * ONE as f32) as i32).collect())
-        };
-        run().expect("shapes were checked when the plan was made, and the operator has no other way to fail")
+        self.engine.steps(row)
     }
 }
 
@@ -107,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn tract_equals_the_reference_walk_on_both_sides_of_every_threshold() {
+    fn the_engine_equals_the_reference_walk_on_both_sides_of_every_threshold() {
         let model = Model::from_bytes(&file().encode()).expect("runs");
         let around = |t: f32| [t.next_down(), t, t.next_up(), f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
         for a in around(-1.25) {
