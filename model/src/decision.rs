@@ -49,9 +49,69 @@ pub enum Bound {
     Age,
     /// The model is past its last day of use.
     ModelExpired,
+    /// The device's own model, on its own history.
+    OwnModel,
+    /// The wallet holds no grant.
+    GrantMissing,
+    /// The grant has ended, or has not begun.
+    GrantExpired,
+    /// The issuer set the counters to their upper limits.
+    Locked,
+    /// The device's attestation is no longer valid.
+    Attestation,
+    /// The cap on a single payment.
+    PerPayment,
+    /// The number of payments made under the grant.
+    Count,
+    /// The holder must prove presence.
+    StepUp,
+    /// The forced-sync lottery chose this payment.
+    Lottery,
+    /// The wall clock is behind a signed time.
+    Clock,
+    /// The wallet's counters cannot be read or cannot be trusted.
+    State,
+    /// Payment numbers do not follow each other.
+    Sequence,
 }
 
 impl Bound {
+    /// Every rule.
+    pub const ALL: [Self; 27] = [
+        Self::Balance,
+        Self::Model,
+        Self::Fallback,
+        Self::ManualWallet,
+        Self::SignedCeiling,
+        Self::TierCap,
+        Self::TierMayNotPay,
+        Self::NewDevice,
+        Self::Standing,
+        Self::Pending,
+        Self::Rolling24h,
+        Self::Day,
+        Self::Week,
+        Self::Age,
+        Self::ModelExpired,
+        Self::OwnModel,
+        Self::GrantMissing,
+        Self::GrantExpired,
+        Self::Locked,
+        Self::Attestation,
+        Self::PerPayment,
+        Self::Count,
+        Self::StepUp,
+        Self::Lottery,
+        Self::Clock,
+        Self::State,
+        Self::Sequence,
+    ];
+
+    /// The rule of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bound| bound.name() == name)
+    }
+
     /// The name in files and APIs, `snake_case`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,6 +130,18 @@ impl Bound {
             Self::Week => "week",
             Self::Age => "age",
             Self::ModelExpired => "model_expired",
+            Self::OwnModel => "own_model",
+            Self::GrantMissing => "grant_missing",
+            Self::GrantExpired => "grant_expired",
+            Self::Locked => "locked",
+            Self::Attestation => "attestation",
+            Self::PerPayment => "per_payment",
+            Self::Count => "count",
+            Self::StepUp => "step_up",
+            Self::Lottery => "lottery",
+            Self::Clock => "clock",
+            Self::State => "state",
+            Self::Sequence => "sequence",
         }
     }
 
@@ -91,6 +163,18 @@ impl Bound {
             Self::Week => "this week's payments used it up",
             Self::Age => "the last sync is too long ago: sync now",
             Self::ModelExpired => "the model is past its last day of use: update it",
+            Self::OwnModel => "what this device's own history keeps safe",
+            Self::GrantMissing => "this wallet has no limit yet: sync once",
+            Self::GrantExpired => "the limit has expired: sync now",
+            Self::Locked => "the issuer has locked this wallet: sync, or ask the issuer",
+            Self::Attestation => "this device must be checked again: sync now",
+            Self::PerPayment => "a single payment may not be that large",
+            Self::Count => "too many payments since the last sync: sync now",
+            Self::StepUp => "confirm with fingerprint or PIN",
+            Self::Lottery => "this payment needs a connection: sync, then pay",
+            Self::Clock => "this device's clock is wrong: set it, then sync",
+            Self::State => "this wallet's records are damaged or were restored: sync now",
+            Self::Sequence => "this wallet's payments do not add up: sync now",
         }
     }
 }
@@ -137,6 +221,11 @@ impl Limit {
     /// What is left.
     pub const fn amount(&self) -> Money {
         self.amount
+    }
+
+    /// Every rule that lowered it, in order, after the balance it started from.
+    pub fn reasons(&self) -> &[Reason] {
+        &self.reasons
     }
 
     /// The rule that had the last word.

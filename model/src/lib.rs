@@ -6,6 +6,7 @@
 //!  transaction    features    forest     calibration         policy         decision
 //!                                │
 //!                     onnx, monotone, golden, artifact: the same forest as bytes that can be checked
+//!                                                       decision ─► grant: a limit as bytes that can be checked
 //! ```
 
 pub mod money;
@@ -33,6 +34,8 @@ pub mod decision;
 pub mod golden;
 
 pub mod artifact;
+
+pub mod grant;
 
 pub use money::{Currency, Flow, Money};
 pub use time::{Age, UtcOffset, UtcSeconds};
