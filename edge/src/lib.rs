@@ -21,6 +21,9 @@ pub mod model;
 
 pub mod evaluator;
 
+pub mod slots;
+
 pub use evaluator::{Evaluator, RefuseArtifact};
 pub use kernel::Kernel;
 pub use model::{Model, RefuseModel};
+pub use slots::Slots;

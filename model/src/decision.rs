@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Certificate, Manifest, Rule};
 use crate::money::Money;
-use crate::policy::Policy;
+use crate::policy::{Policy, TierRules};
 use crate::quantile::Ppm;
 use crate::time::{Age, UtcSeconds};
 use crate::transaction::Tier;
@@ -298,6 +298,14 @@ pub struct Decision {
     pub valid_until: UtcSeconds,
 }
 
+impl Decision {
+    fn of(limit: Limit, policy: &Policy, tier: &TierRules, age: Age, valid_until: UtcSeconds) -> Self {
+        let amount = limit.amount();
+        let per_payment = [tier.per_payment, policy.token.amount_max].into_iter().flatten().fold(amount, Money::min);
+        Self { limit: amount, per_payment, bound: limit.bound(), reasons: limit.reasons, age, valid_until }
+    }
+}
+
 /// The oldest certified age that still covers `now`: ages are rounded up, so that the headroom a limit was
 /// certified against never reaches further than the one it meets. `None` when it is older than all of them, or
 /// when `now` is before the sync.
@@ -319,10 +327,9 @@ pub fn decide(
 ) -> Decision {
     let tier = policy.tier(situation.tier);
     let age = certified_age(&manifest.ages, situation.synced_at, now);
-    let oldest = manifest.ages.last().copied().unwrap_or_default();
     let mut limit = Limit::of_balance(situation.balance);
 
-    let manual = policy.manual_wallet.as_ref().is_some_and(|m| situation.lifetime_tx < m.below_lifetime_tx);
+    let manual = is_manual(policy, situation);
     if manual {
         limit = limit.capped(situation.manual_wallet, Bound::ManualWallet);
     } else {
@@ -337,13 +344,54 @@ pub fn decide(
             }
         };
     }
+    // The ceiling is the same number when the policy is the one that was certified; this one is signed by other hands.
+    let ceiling = (!manual).then(|| manifest.hard_cap(tier.tier));
+    limit = lowered_by_policy(limit, policy, situation, ceiling);
+    if age.is_none() {
+        limit = limit.capped(Money::ZERO, Bound::Age);
+    }
+    if !manual && now > manifest.usable_until() {
+        limit = limit.capped(tier.fallback, Bound::ModelExpired);
+    }
+    let age = age.unwrap_or_else(|| manifest.ages.last().copied().unwrap_or_default());
+    let valid_until = situation.synced_at.plus(age.seconds()).min(manifest.usable_until());
+    Decision::of(limit, policy, tier, age, valid_until)
+}
+
+/// What may be spent where no model may decide: the programme's static floor (each tier's `fallback`), under the same
+/// rules as any limit, for as long as the programme lets a device stay offline.
+pub fn decide_floor(policy: &Policy, situation: &Situation, now: UtcSeconds) -> Decision {
+    let tier = policy.tier(situation.tier);
+    let oldest = Age::hours(policy.offline_h_max);
+    let mut limit = Limit::of_balance(situation.balance);
+    limit = if is_manual(policy, situation) {
+        limit.capped(situation.manual_wallet, Bound::ManualWallet)
+    } else {
+        limit.capped(tier.fallback, Bound::Fallback)
+    };
+    limit = lowered_by_policy(limit, policy, situation, None);
+    if certified_age(&[oldest], situation.synced_at, now).is_none() {
+        limit = limit.capped(Money::ZERO, Bound::Age);
+    }
+    Decision::of(limit, policy, tier, oldest, situation.synced_at.plus(oldest.seconds()))
+}
+
+/// Whether the programme does not score so young a history.
+fn is_manual(policy: &Policy, situation: &Situation) -> bool {
+    policy.manual_wallet.as_ref().is_some_and(|m| situation.lifetime_tx < m.below_lifetime_tx)
+}
+
+/// What policy alone takes off.
+///
+/// * `ceiling`: signed with the model, where one decides.
+fn lowered_by_policy(mut limit: Limit, policy: &Policy, situation: &Situation, ceiling: Option<Money>) -> Limit {
+    let tier = policy.tier(situation.tier);
     if !tier.pay {
         limit = limit.capped(Money::ZERO, Bound::TierMayNotPay);
     }
     limit = limit.capped(tier.outstanding_cap(), Bound::TierCap);
-    if !manual {
-        // The same number when the policy is the one that was certified; this one is signed by other hands.
-        limit = limit.capped(manifest.hard_cap(tier.tier), Bound::SignedCeiling);
+    if let Some(ceiling) = ceiling {
+        limit = limit.capped(ceiling, Bound::SignedCeiling);
     }
     if situation.new_device
         && let Some(cap) = policy.new_device_cap
@@ -367,24 +415,7 @@ pub fn decide(
             limit = limit.capped(cap.saturating_sub(spent), bound);
         }
     }
-    if age.is_none() {
-        limit = limit.capped(Money::ZERO, Bound::Age);
-    }
-    if !manual && now > manifest.usable_until() {
-        limit = limit.capped(tier.fallback, Bound::ModelExpired);
-    }
-
-    let amount = limit.amount();
-    let per_payment = [tier.per_payment, policy.token.amount_max].into_iter().flatten().fold(amount, Money::min);
-    let age_ends = situation.synced_at.plus(age.unwrap_or(oldest).seconds());
-    Decision {
-        limit: amount,
-        per_payment,
-        bound: limit.bound(),
-        reasons: limit.reasons,
-        age: age.unwrap_or(oldest),
-        valid_until: age_ends.min(manifest.usable_until()),
-    }
+    limit
 }
 
 /// One minus the certified miss rate of the cell a limit was computed in; 0 where nothing is certified.
@@ -568,6 +599,25 @@ mod tests {
         let situation = Situation::fresh(money(40_000), tier(2), SYNC, 1_000);
         let decision = decide(&old, &certificate(), &policy, &situation, &[ONE as i32], SYNC);
         assert_eq!((decision.limit, decision.bound), (Money::ZERO, Bound::ModelExpired));
+    }
+
+    #[test]
+    fn without_a_model_the_static_floor_is_granted_under_the_same_caps() {
+        let mut policy = Policy::preset("tng").expect("tng");
+        policy.tiers[2].fallback = money(3_000);
+        let at = |change: &dyn Fn(&mut Situation), after_s| {
+            let mut s = Situation::fresh(money(40_000), tier(2), SYNC, 1_000);
+            change(&mut s);
+            let d = decide_floor(&policy, &s, SYNC.plus(after_s));
+            (d.limit.minor(), d.bound)
+        };
+        assert_eq!(at(&|_| {}, 0), (3_000, Bound::Fallback));
+        assert_eq!(at(&|s| s.pending = money(2_900), 0), (100, Bound::Pending));
+        assert_eq!(at(&|s| s.spent_24h = money(50_000), 0), (0, Bound::Rolling24h));
+        assert_eq!(at(&|s| (s.lifetime_tx, s.manual_wallet) = (1, money(70)), 0), (70, Bound::ManualWallet));
+        assert_eq!(at(&|_| {}, 72 * 3_600), (3_000, Bound::Fallback));
+        assert_eq!(at(&|_| {}, 72 * 3_600 + 1), (0, Bound::Age));
+        assert_eq!(at(&|_| {}, -1), (0, Bound::Age), "a clock that went back");
     }
 
     #[test]

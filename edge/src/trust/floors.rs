@@ -82,7 +82,29 @@ impl Floors {
         }
     }
 
-    pub(super) fn raise_model(&mut self, manifest: &Manifest) {
+    /// These floors, with `other`'s models: while a new model is on trial, the one before is still accepted.
+    pub(crate) fn with_models_of(&self, other: &Self) -> Self {
+        Self { models: other.models.clone(), ..self.clone() }
+    }
+
+    /// Raises every floor to `other`'s, where that is higher.
+    pub(crate) fn raise_to(&mut self, other: &Self) {
+        if other.root_version > self.root_version {
+            (self.root, self.root_version) = (other.root.clone(), other.root_version);
+        }
+        self.timestamp = self.timestamp.max(other.timestamp);
+        self.snapshot = self.snapshot.max(other.snapshot);
+        self.targets = self.targets.max(other.targets);
+        self.online_time = self.online_time.max(other.online_time);
+        self.offline_time = self.offline_time.max(other.offline_time);
+        for (model_id, model) in &other.models {
+            let floor = self.models.entry(model_id.clone()).or_default();
+            floor.model_version = floor.model_version.max(model.model_version);
+            floor.rollback_index = floor.rollback_index.max(model.rollback_index);
+        }
+    }
+
+    pub(crate) fn raise_model(&mut self, manifest: &Manifest) {
         let floor = self.models.entry(manifest.model_id.clone()).or_default();
         floor.model_version = floor.model_version.max(manifest.model_version);
         floor.rollback_index = floor.rollback_index.max(manifest.rollback_index);

@@ -50,6 +50,7 @@ pub use refresh::SIGNED_AT;
 pub use refuse::{RefuseRelease, Role};
 pub use release::Verified;
 pub use repository::{Directory, FetchError, Repository};
+pub(crate) use root::root_path;
 pub use root::{ROOTS_MAX, TrustedRoot};
 
 /// Bytes a root, timestamp or snapshot may have.

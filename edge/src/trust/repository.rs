@@ -1,5 +1,6 @@
 //! Where the bytes of a repository come from: a directory, a bundle, a cache, a test.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -57,6 +58,14 @@ impl Repository for Directory {
         let mut bytes = Vec::new();
         file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
+    }
+}
+
+/// A repository in memory: path to bytes.
+impl Repository for BTreeMap<String, Vec<u8>> {
+    fn fetch(&self, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        let most = usize::try_from(max_bytes).unwrap_or(usize::MAX).saturating_add(1);
+        Ok(self.get(path).map(|bytes| bytes[..bytes.len().min(most)].to_vec()))
     }
 }
 

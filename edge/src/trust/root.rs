@@ -43,7 +43,7 @@ impl TrustedRoot {
 }
 
 /// Where root `version` is in a repository.
-pub(super) fn root_path(version: u64) -> String {
+pub(crate) fn root_path(version: u64) -> String {
     format!("metadata/{version}.root.json")
 }
 
