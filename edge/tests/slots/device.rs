@@ -12,7 +12,7 @@ use crate::signer::{Files, MODEL_ID, NOW, Order, Publisher, policy};
 /// Evaluations of a trial.
 pub(crate) const EVALUATIONS: u32 = 2;
 /// Loads that may fail in a trial.
-pub(crate) const LOADS: u32 = 2;
+pub(crate) const LOADS: u32 = 3;
 
 pub(crate) fn settings(root: TrustedRoot) -> Settings {
     let trial = Trial { evaluations: EVALUATIONS, loads: LOADS };

@@ -10,7 +10,7 @@ use plimsoll_model::features::{FEATURE_COUNT, FeatureVector};
 use plimsoll_model::policy::Policy;
 use plimsoll_model::time::DAY;
 
-use crate::device::{codes, install, open, open_at, pass_trial, releases, runs, runs_at, settings};
+use crate::device::{LOADS, codes, install, open, open_at, pass_trial, releases, runs, runs_at, settings};
 use crate::signer::{MODEL_ID, NOW, Order, Publisher, days, money, tier};
 
 #[test]
@@ -165,7 +165,7 @@ fn loads_that_end_the_process_end_the_trial() {
     install(&mut slots, &repos[1]);
     // A load counts before it begins: the first change it makes to the disk, and then the process is gone.
     let mut image = disk.image();
-    for _ in 0..2 {
+    for _ in 0..LOADS {
         let disk = CrashDisk::of(image.clone());
         drop(open(&disk));
         let counted = disk.crashes().into_iter().filter(|crash| crash.image.keys().eq(image.keys()));
