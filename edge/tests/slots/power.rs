@@ -5,7 +5,7 @@ use plimsoll_edge::slots::{FloorReason, Installed, PullBack, RefuseInstall, Repo
 use plimsoll_edge::storage::StorageError;
 use plimsoll_edge::storage::crash::{CrashDisk, Fault, Image};
 
-use crate::device::{disk_with, install, open, open_at, pass_trial, releases, runs};
+use crate::device::{EVALUATIONS, disk_with, install, open, open_at, releases, runs};
 use crate::signer::{Files, NOW, days};
 
 type Device<'a> = Slots<&'a CrashDisk>;
@@ -113,7 +113,8 @@ fn a_cut_at_the_end_of_a_trial_leaves_the_floor_up_or_the_trial_on() {
     let repos = releases(2);
     let disk = CrashDisk::of(disk_with(&repos[..1]));
     install(&mut open(&disk), &repos[1]);
-    cut(&disk.image(), pass_trial, [Ok(2), Ok(2)], None);
+    let evaluate = |slots: &mut Device<'_>| (0..EVALUATIONS).for_each(|_| slots.evaluated().expect("counts"));
+    cut(&disk.image(), evaluate, [Ok(2), Ok(2)], None);
 }
 
 #[test]
