@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use plimsoll_datasets::{Histories, LoadError};
 use plimsoll_model::artifact::{Certificate, ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, TierCap, sha256_hex};
 use plimsoll_model::features::{FEATURES, Feature, schema_hash};
-use plimsoll_model::forest::Forest;
 use plimsoll_model::golden::Golden;
 use plimsoll_model::monotone::{Direction, Violation, prove};
 use plimsoll_model::onnx::{ML_OPSET, ModelFile};
@@ -151,23 +150,13 @@ pub fn train(
         });
     }
 
-    progress.stage("features and labels", histories.len() as u64);
-    let sampling = Sampling {
-        seed: config.seed,
-        target: config.target,
-        policy,
-        ages: &ages,
-        window_h: policy.settle_within_h,
-        per_account: config.split.windows_per_account,
-        history_days_min: config.split.history_days_min,
-        shares_milli: (config.split.calibrate_milli, config.split.test_milli),
-        periods: periods(histories, &config.split),
-    };
-    let windows = take(histories, &sampling, &|done| progress.at(done));
+    let windows = windows(histories, config, policy, &ages, progress)?;
     refuse_empty(&windows, histories.len(), config, &ages, policy)?;
 
     progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
-    let forest = fit_forest(&windows.train, &ages, config, progress)?;
+    let (rows, targets) = examples(&windows.train, &ages);
+    let set = TrainingSet::new(rows.view(), &targets);
+    let forest = fit(set.monotone(&monotone_columns()), &config.boost, &|done| progress.at(done))?;
     let mut monotone = Vec::new();
     let file = ModelFile {
         forest,
@@ -293,14 +282,37 @@ fn refuse_empty(
     })
 }
 
-fn fit_forest(
-    windows: &[Window],
-    ages: &[Age],
+/// Features and headroom of sync points, split by account and time as `config` says.
+///
+/// * `ages`: of [`Config::ages`].
+///
+/// # Errors
+/// [`TrainError::Config`] when the split cannot be made.
+pub fn windows(
+    histories: &Histories,
     config: &Config,
+    policy: &Policy,
+    ages: &[Age],
     progress: &dyn Progress,
-) -> Result<Forest, TrainError> {
-    let columns = FEATURES.len();
-    let mut rows = ndarray::Array2::<f32>::zeros((windows.len(), columns));
+) -> Result<Windows, TrainError> {
+    progress.stage("features and labels", histories.len() as u64);
+    let sampling = Sampling {
+        seed: config.seed,
+        target: config.target,
+        policy,
+        ages,
+        window_h: policy.settle_within_h,
+        per_account: config.split.windows_per_account,
+        history_days_min: config.split.history_days_min,
+        shares_milli: (config.split.calibrate_milli, config.split.test_milli),
+        periods: periods(histories, &config.split),
+    };
+    Ok(take(histories, &sampling, &|done| progress.at(done)))
+}
+
+/// What trees learn from: rows `[n, features]`, and the share of the balance that each window kept, in steps.
+pub fn examples(windows: &[Window], ages: &[Age]) -> (ndarray::Array2<f32>, Vec<i32>) {
+    let mut rows = ndarray::Array2::<f32>::zeros((windows.len(), FEATURES.len()));
     let mut targets = Vec::with_capacity(windows.len());
     for (ix, window) in windows.iter().enumerate() {
         // Every age in turn, so that the trees learn age and every age has as many rows.
@@ -310,9 +322,12 @@ fn fit_forest(
         row[Feature::LastSyncAgeMin as usize] = ages[age].0 as f32;
         targets.push(window.fraction_steps(age));
     }
-    let monotone = MONOTONE.map(|(feature, direction)| (feature as usize, direction));
-    let set = TrainingSet::new(rows.view(), &targets).monotone(&monotone);
-    Ok(fit(set, &config.boost, &|done| progress.at(done))?)
+    (rows, targets)
+}
+
+/// Columns in which a limit may move one way only, and which way.
+pub fn monotone_columns() -> Vec<(usize, Direction)> {
+    MONOTONE.iter().map(|(feature, direction)| (*feature as usize, *direction)).collect()
 }
 
 /// The release with its dates: made now, used for as long as the configuration says.

@@ -126,15 +126,14 @@ impl<'a> Grower<'a> {
         }
         for leaf in open {
             let value = self.quantile(leaf.rows.clone()).clamp(leaf.bounds.0, leaf.bounds.1);
-            // Rounded towards −∞, the careful side; a monotone function of the value, so the order is kept.
-            let steps = (i64::from(value) * i64::from(self.config.learning_rate_milli)).div_euclid(1_000) as i32;
+            let steps = self.config.taken(value);
             nodes[leaf.node] = Node::Leaf { steps };
             for row in &self.order[leaf.rows] {
                 predictions[*row as usize] += steps;
             }
             self.spare.push(leaf.histogram);
         }
-        Tree::new(nodes).expect("children are appended after their parent, one parent each")
+        Tree::new(preorder(&nodes)).expect("children are appended after their parent, one parent each")
     }
 
     /// Applies a node's split: its rows are partitioned, its children opened.
@@ -254,6 +253,28 @@ fn allows(direction: Direction, low: f64, high: f64) -> bool {
         Direction::Increasing => low <= high,
         Direction::Decreasing => low >= high,
     }
+}
+
+/// The same tree with every low child right after its parent: half of a file's node numbers then say nothing new.
+fn preorder(nodes: &[Node]) -> Vec<Node> {
+    let mut ordered = Vec::with_capacity(nodes.len());
+    // Nodes still to be laid, each with the node whose high child it is.
+    let mut open = vec![(0usize, None)];
+    while let Some((from, parent)) = open.pop() {
+        let at = ordered.len() as u32;
+        if let Some(Node::Split { high, .. }) = parent.and_then(|p: u32| ordered.get_mut(p as usize)) {
+            *high = at;
+        }
+        match nodes[from] {
+            leaf @ Node::Leaf { .. } => ordered.push(leaf),
+            Node::Split { feature, threshold, low, high } => {
+                ordered.push(Node::Split { feature, threshold, low: at + 1, high: 0 });
+                open.push((high as usize, Some(at)));
+                open.push((low as usize, None));
+            }
+        }
+    }
+    ordered
 }
 
 fn gain(open: &Open) -> f64 {

@@ -18,7 +18,7 @@
 mod bins;
 mod grow;
 
-use plimsoll_model::forest::{BadForest, Forest, ONE, Tree};
+use plimsoll_model::forest::{BadForest, Forest, ONE, STEP_BITS, Tree};
 use plimsoll_model::monotone::Direction;
 use plimsoll_model::quantile::{Ppm, lower_quantile};
 use rayon::prelude::*;
@@ -44,6 +44,8 @@ pub struct BoostConfig {
     pub learning_rate_milli: u32,
     /// Bins of a feature at most, 2 to 255.
     pub bins: u32,
+    /// Leaves are whole multiples of 2 to the minus this, 8 to 20: coarser leaves make a smaller file.
+    pub leaf_bits: u32,
 }
 
 impl Default for BoostConfig {
@@ -57,6 +59,7 @@ impl Default for BoostConfig {
             min_leaf: 100,
             learning_rate_milli: 100,
             bins: 255,
+            leaf_bits: 12,
         }
     }
 }
@@ -78,11 +81,20 @@ impl BoostConfig {
         check("min_leaf", self.min_leaf, 1, 1_000_000)?;
         check("learning_rate_milli", self.learning_rate_milli, 1, 1_000)?;
         check("bins", self.bins, 2, 255)?;
+        check("leaf_bits", self.leaf_bits, 8, STEP_BITS)?;
         check("levels (how many)", self.levels.len() as u32, 1, 16)?;
         // Each tree moves a prediction by at most the learning rate, and the sum must stay below 16 for exact floats.
         check("trees × learning_rate_milli", self.trees * self.learning_rate_milli, 1, 14_900)?;
         let rising = self.levels.is_sorted_by(|a, b| a < b);
         if rising { Ok(()) } else { Err(BadConfig { name: "levels (rising order)", value: 0, min: 1, max: 1 }) }
+    }
+
+    /// What a leaf of `value` steps adds: the learning rate's share, rounded to the grid of leaves. A monotone function
+    /// of the value, so leaves keep their order.
+    fn taken(&self, value: i32) -> i32 {
+        let grid = 1_000 << (STEP_BITS - self.leaf_bits);
+        let share = i64::from(value) * i64::from(self.learning_rate_milli);
+        ((share + grid / 2).div_euclid(grid) << (STEP_BITS - self.leaf_bits)) as i32
     }
 }
 

@@ -70,7 +70,7 @@ fn a_stump_is_the_split_that_exhaustive_search_finds() {
 #[test]
 fn leaves_hold_the_exact_quantile_of_their_rows() {
     let (rows, targets) = sample(1_000);
-    let config = BoostConfig { trees: 1, leaves: 8, learning_rate_milli: 1_000, ..one_level(100_000) };
+    let config = BoostConfig { trees: 1, leaves: 8, learning_rate_milli: 1_000, leaf_bits: 20, ..one_level(100_000) };
     let set = TrainingSet::new(rows.view(), &targets);
     let forest = fit(set, &config, &quiet).expect("fits");
     let tree = &forest.outputs()[0][1];
