@@ -23,7 +23,10 @@ pub mod evaluator;
 
 pub mod slots;
 
+pub mod wallet;
+
 pub use evaluator::{Evaluator, RefuseArtifact};
 pub use kernel::Kernel;
 pub use model::{Model, RefuseModel};
 pub use slots::Slots;
+pub use wallet::Wallet;
