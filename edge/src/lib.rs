@@ -25,6 +25,9 @@ pub mod slots;
 
 pub mod wallet;
 
+pub mod device;
+
+pub use device::Device;
 pub use evaluator::{Evaluator, RefuseArtifact};
 pub use kernel::Kernel;
 pub use model::{Model, RefuseModel};

@@ -4,11 +4,12 @@ use plimsoll_model::decision::{Bound, Decision as Modelled, Limit, Reason, Situa
 use plimsoll_model::grant::{CLOCK_SLACK_S, COUNT_MAX, Grant};
 use plimsoll_model::time::{DAY, weekday};
 use plimsoll_model::{Age, Money, UtcSeconds};
+use serde::Serialize;
 
 use super::state::{Head, RECORDS_MAX};
 
 /// What may still be spent at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Allowance {
     /// In total, until the next sync.
     pub remaining: Money,
@@ -27,7 +28,8 @@ pub struct Allowance {
 }
 
 /// What the holder can do about a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Advice {
     /// Nothing needs doing.
     None,

@@ -53,6 +53,7 @@ mod authorise;
 use plimsoll_model::decision::{Bound, Decision as Modelled, Situation};
 use plimsoll_model::grant::{Bytes, Grant, Instance, IssuerKeys, Signer, Verified};
 use plimsoll_model::{Currency, Money, UtcSeconds};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::storage::{Storage, StorageError};
@@ -82,7 +83,8 @@ pub struct Identity {
 }
 
 /// Why a wallet does not know what was spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Distrust {
     /// The file does not read, or is gone although the platform's counter says there was one.
     Lost,
@@ -121,7 +123,7 @@ impl Distrust {
 }
 
 /// What a wallet tells the issuer when it syncs, and whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The life of the state: the next grant must be made for it.
     pub wid: Instance,
