@@ -59,6 +59,20 @@ pub enum RefuseArtifact {
     Golden(#[from] GoldenMismatch),
 }
 
+impl RefuseArtifact {
+    /// A stable name of the cause, `snake_case`, for callers in other languages.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::FeatureSchema { .. } => "feature_schema",
+            Self::Property { .. } => "property",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Model(_) => "model",
+            Self::Policy(_) => "policy",
+            Self::Golden(_) => "golden",
+        }
+    }
+}
+
 impl Evaluator {
     /// Checks a verified release against this engine and makes it ready.
     ///
@@ -138,9 +152,14 @@ impl Evaluator {
         self.manifest.ages.iter().map(at).collect()
     }
 
+    /// The model's answer at one age, before uncrossing: what golden vectors pin.
+    pub fn outputs_at(&self, features: &FeatureVector, age: Age) -> Vec<i32> {
+        self.model.steps(&features.clone().with_age(age).0)
+    }
+
     /// The model's uncrossed answer at one age, in steps of the balance, one for each level.
     pub fn steps_at(&self, features: &FeatureVector, age: Age) -> Vec<i32> {
-        let mut steps = self.model.steps(&features.clone().with_age(age).0);
+        let mut steps = self.outputs_at(features, age);
         uncross(&mut steps);
         steps
     }

@@ -27,6 +27,8 @@ pub mod wallet;
 
 pub mod device;
 
+pub mod wire;
+
 pub use device::Device;
 pub use evaluator::{Evaluator, RefuseArtifact};
 pub use kernel::Kernel;

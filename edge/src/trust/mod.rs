@@ -27,6 +27,8 @@ mod refuse;
 
 mod repository;
 
+mod bundle;
+
 mod floors;
 
 mod provider;
@@ -45,6 +47,7 @@ use plimsoll_model::UtcSeconds;
 use plimsoll_model::artifact::{MODEL_BYTES_MAX, sha256_hex};
 
 pub use audit::{Audited, audit};
+pub use bundle::{BUNDLE_BYTES_MAX, Bundle, BundleFull};
 pub use floors::{Floors, ModelFloor};
 pub use refresh::SIGNED_AT;
 pub use refuse::{RefuseRelease, Role};

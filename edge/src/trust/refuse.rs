@@ -238,6 +238,38 @@ pub enum RefuseRelease {
     },
 }
 
+impl RefuseRelease {
+    /// A stable name of the cause, `snake_case`, for callers in other languages.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing",
+            Self::Truncated { .. } => "truncated",
+            Self::TooLarge { .. } => "too_large",
+            Self::WrongHash { .. } => "wrong_hash",
+            Self::NotCanonical { .. } => "not_canonical",
+            Self::Malformed { .. } => "malformed",
+            Self::ThresholdNotMet { .. } => "threshold_not_met",
+            Self::DuplicateSignature { .. } => "duplicate_signature",
+            Self::BadSignature { .. } => "bad_signature",
+            Self::UnknownSigner { .. } => "unknown_signer",
+            Self::UnsupportedKey { .. } => "unsupported_key",
+            Self::BadRoot { .. } => "bad_root",
+            Self::RootDiffers { .. } => "root_differs",
+            Self::TooManyRoots { .. } => "too_many_roots",
+            Self::Rollback { .. } => "rollback",
+            Self::MixAndMatch { .. } => "mix_and_match",
+            Self::Expired { .. } => "expired",
+            Self::ModelRollback { .. } => "model_rollback",
+            Self::RollbackIndex { .. } => "rollback_index",
+            Self::EngineTooOld { .. } => "engine_too_old",
+            Self::EngineTooNew { .. } => "engine_too_new",
+            Self::WrongSchema { .. } => "wrong_schema",
+            Self::UnknownModel { .. } => "unknown_model",
+            Self::Io { .. } => "io",
+        }
+    }
+}
+
 fn of_length(expected: Option<u64>) -> String {
     expected.map(|bytes| format!(" of {bytes}")).unwrap_or_default()
 }

@@ -129,7 +129,9 @@ fn read_custom(targets: &Targets, model_id: &str) -> Result<Release, RefuseRelea
             return Err(RefuseRelease::WrongSchema { expected: SCHEMA, found });
         }
     }
-    let release: Release = serde_json::from_value(custom.clone())
+    // Through text, not `from_value`: its own copy of every deserialiser would be a tenth of the WebAssembly module.
+    let text = serde_json::to_vec(custom).expect("a value that was read can be written");
+    let release: Release = serde_json::from_slice(&text)
         .map_err(|error| malformed(targets, format!("manifest of {model_id}: {error}")))?;
     let manifest = &release.manifest;
     if manifest.model_id != model_id {

@@ -1,0 +1,213 @@
+// Types of plimsoll.js. Amounts are integer minor units of the manifest's currency, times UTC seconds, ages minutes, shares
+// parts per million.
+
+/** Why nothing was answered: `code` is stable (`wrong_hash`, `expired`, `request` …), `message` is for people. */
+export class Refused extends Error {
+  readonly code: string;
+}
+
+/** One instance of the engine. It reads no clock and opens no socket. */
+export class Plimsoll {
+  /** From the bytes of plimsoll.wasm, a compiled module, or a (promised) Response. */
+  static load(source: Source | Promise<Source>): Promise<Plimsoll>;
+  /** Verifies a repository, checks its model against this engine and runs the golden vectors. Throws `Refused`. */
+  open(release: OpenRelease): Evaluator;
+}
+
+export type Source = BufferSource | WebAssembly.Module | Response;
+
+export interface OpenRelease {
+  /** Path in the repository (`metadata/timestamp.json` …) to bytes. */
+  files: Iterable<readonly [path: string, bytes: Uint8Array]>;
+  /** The root this app was built to trust, the bytes of its file. */
+  root: Uint8Array;
+  /** The wall clock. */
+  now: number;
+  /** What this device has seen: `opened.floors` of the last time. */
+  floors?: Floors;
+  /** Which model line; may be left out where the repository has only one. */
+  modelId?: string;
+}
+
+/** A model whose signatures were verified and whose golden vectors passed. */
+export interface Evaluator {
+  readonly opened: Opened;
+  /** What an account may spend offline. Throws `Refused` for a history that is out of order or out of range. */
+  evaluate(question: Question): Answer;
+  /** Gives its memory back; later calls throw. */
+  free(): void;
+}
+
+export interface Opened {
+  release: { manifest: Manifest; certificate: Certificate };
+  policy: Policy;
+  /** Of the ONNX file, lower-case hex. */
+  model_sha256: string;
+  /** From then on the same repository is refused, until fresher metadata is fetched. */
+  install_until: number;
+  floors: Floors;
+}
+
+/** Opaque: keep it, and pass it in the next time. */
+export type Floors = { readonly [member: string]: unknown };
+
+export interface Manifest {
+  schema: number;
+  model_id: string;
+  model_version: number;
+  rollback_index: number;
+  programme: string;
+  /** ISO code and decimals, `MYR/2`. */
+  currency: string;
+  feature_schema: string;
+  features: string[];
+  levels: number[];
+  ages: number[];
+  window_h: number;
+  opset: number;
+  engine_min: number;
+  engine_max: number;
+  policy_sha256: string;
+  golden_sha256: string;
+  hard_cap_by_tier: { tier: Tier; cap: number }[];
+  issued_at: number;
+  use_not_after: number;
+  grace_days: number;
+  monotone: { feature: string; increasing: boolean; pairs: number }[];
+}
+
+/** `P(S < L) ≤ alpha` at every certified age, with confidence `1 − delta`, per tier. */
+export interface Certificate {
+  schema: number;
+  alpha: number;
+  delta: number;
+  delta_plain: number;
+  target: "strict" | "committed";
+  window_h: number;
+  ages: number[];
+  calibration_sha256: string;
+  calibration_from: number;
+  calibration_to: number;
+  data_sha256: string;
+  cells: Cell[];
+}
+
+export interface Cell {
+  tier: Tier;
+  rule: { kind: "balance" } | { kind: "gap"; level: number; scale: number } | { kind: "fallback"; amount: number };
+  basis: "certified" | "borrowed" | "fallback";
+  accounts: number;
+  windows: number;
+  violation_ppm: number;
+  e_value_milli: number;
+  test: { accounts: number; windows: number; violation_ppm: number; low_ppm: number; high_ppm: number } | null;
+}
+
+/** The programme's rules; those a wallet shows. */
+export interface Policy {
+  programme: string;
+  version: number;
+  currency: string;
+  utc_offset_min: number;
+  tiers: TierRules[];
+  [member: string]: unknown;
+}
+
+export interface TierRules {
+  tier: Tier;
+  class: string;
+  pay: boolean;
+  receive: boolean;
+  per_payment: number | null;
+  rolling_24h: number | null;
+  day: number | null;
+  week: number | null;
+  outstanding: number | null;
+  fallback: number;
+}
+
+export type Tier = 0 | 1 | 2 | 3;
+
+export type Kind =
+  | "purchase" | "transfer_out" | "cash_out" | "bill" | "loan" | "fee"
+  | "reload" | "transfer_in" | "income" | "cash_in" | "interest" | "refund";
+
+export type Settlement = "clean" | "overdraft" | "double_spend" | "expired" | "forged";
+
+export interface Question {
+  history: History;
+  /** When left out: in good standing, nothing spent, synced at `history.at` with the balance the history ends with. */
+  situation?: Situation;
+  /** When the decision is made; `history.at` when left out. */
+  now?: number;
+}
+
+export interface History {
+  profile: {
+    opened_at: number;
+    tier: Tier;
+    attested: boolean;
+    /** Minutes from UTC. */
+    offset: number;
+    currency: string;
+  };
+  /** Balance before the first row, signed. */
+  opening_minor: number;
+  /** Oldest first. */
+  rows: Row[];
+  /** When the features are taken: the sync. */
+  at: number;
+}
+
+export interface Row {
+  at: number;
+  /** Signed: a debit is negative. */
+  amount_minor: number;
+  kind: Kind;
+  /** The other side, as a hash below 2⁵³; 0 when unknown. */
+  payee?: number;
+  /** How it ended, if it was an offline payment. */
+  offline?: Settlement | null;
+  /** Latitude and longitude in millionths of a degree. */
+  place?: [number, number] | null;
+}
+
+/** What the server's record and the device's counters say. */
+export interface Situation {
+  balance: number;
+  tier: Tier;
+  synced_at: number;
+  pending: number;
+  spent_24h: number;
+  spent_day: number;
+  spent_week: number;
+  lifetime_tx: number;
+  manual_wallet: number;
+  new_device: boolean;
+  fraud_ppm: number;
+}
+
+export interface Answer {
+  balance_minor: number;
+  /** IEEE 754 binary32 bits; every NaN as 0x7fc00000. */
+  feature_bits: number[];
+  decision: Decision;
+  /** What the decision's bound means, for the holder. */
+  says: string;
+  /** The decision at every certified age, rising. */
+  curve: { age: number; steps: number[]; certified: number; decision: Decision }[];
+}
+
+export interface Decision {
+  /** In total, from this sync. */
+  limit: number;
+  per_payment: number;
+  bound: Bound;
+  reasons: { bound: Bound; left: number }[];
+  age: number;
+  valid_until: number;
+}
+
+export type Bound =
+  | "balance" | "model" | "fallback" | "manual_wallet" | "signed_ceiling" | "tier_cap" | "tier_may_not_pay" | "new_device"
+  | "standing" | "pending" | "rolling_24h" | "day" | "week" | "age" | "model_expired";
