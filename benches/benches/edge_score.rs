@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use plimsoll_benches::{run, wallets};
-use plimsoll_edge::{Kernel, Model};
+use plimsoll_edge::{Kernel, Model, kernel};
 use plimsoll_model::decision::{Situation, decide};
 use plimsoll_model::forest::uncross;
 use plimsoll_model::onnx::ModelFile;
@@ -14,7 +14,8 @@ fn edge_score(c: &mut Criterion) {
     let run = run(&histories);
     let forest = ModelFile::decode(&run.model).expect("reads").forest;
     let model = Model::from_bytes(&run.model).expect("runs");
-    let kernel = Kernel::new(&forest);
+    let read = kernel::File::read(&run.model).expect("reads");
+    let kernel = Kernel::new(&read.ensemble.forest).expect("lays out");
     // Rows of different accounts in turn, so that no branch predictor learns one row by heart.
     let rows: Vec<_> = histories
         .iter()
@@ -43,10 +44,10 @@ fn edge_score(c: &mut Criterion) {
         });
     });
     group.bench_function("forest through tract", |b| b.iter(|| model.steps(&next().0.0)));
-    let (mut padded, mut steps) = (Vec::new(), vec![0; forest.outputs().len()]);
+    let mut steps = vec![0; forest.outputs().len()];
     group.bench_function("forest, kernel alone", |b| {
         b.iter(|| {
-            kernel.evaluate(&next().0.0, &mut padded, &mut steps);
+            kernel.evaluate(&next().0.0, &mut steps);
             black_box(steps[0])
         });
     });

@@ -104,17 +104,16 @@ impl Evaluator {
         }
 
         let model = Model::from_bytes(verified.model())?;
-        let file = model.file();
         for (property, expected) in properties(manifest) {
             let found = match property {
-                "model_version" => file.version.to_string(),
-                _ => file.properties.get(property).cloned().unwrap_or_default(),
+                "model_version" => model.version().to_string(),
+                _ => model.property(property).unwrap_or_default().to_owned(),
             };
             if found != expected {
                 return Err(RefuseArtifact::Property { property, expected, found });
             }
         }
-        if file.forest.features() != FEATURES.len() || file.forest.outputs().len() != manifest.levels.len() {
+        if model.features() != FEATURES.len() || model.outputs() != manifest.levels.len() {
             return inconsistent("the model has other columns or levels than the manifest");
         }
         let golden = Golden::from_json(verified.golden())?;

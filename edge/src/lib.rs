@@ -13,9 +13,8 @@ pub mod storage;
 
 pub mod trust;
 
-mod kernel;
 #[cfg(feature = "tract")]
-mod tract;
+pub mod tract;
 
 pub mod model;
 
@@ -31,7 +30,7 @@ pub mod wire;
 
 pub use device::Device;
 pub use evaluator::{Evaluator, RefuseArtifact};
-pub use kernel::Kernel;
 pub use model::{Model, RefuseModel};
+pub use plimsoll_kernel::{self as kernel, Kernel};
 pub use slots::Slots;
 pub use wallet::Wallet;

@@ -3,25 +3,33 @@
 
 use std::sync::Arc;
 
-use plimsoll_model::onnx::{ModelFile, RefuseOnnx};
+use plimsoll_kernel::onnx::Operator;
+use plimsoll_kernel::{File, Refused};
 
 #[cfg(not(feature = "tract"))]
-use crate::kernel::Kernel as Engine;
+use plimsoll_kernel::Kernel as Engine;
+
 #[cfg(feature = "tract")]
 use crate::tract::Plan as Engine;
 
 /// A model ready to run. Cheap to clone, safe to share between threads.
 #[derive(Clone)]
-pub struct Model {
-    engine: Arc<Engine>,
-    file: Arc<ModelFile>,
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    features: usize,
+    outputs: usize,
+    version: i64,
+    properties: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model")
-            .field("version", &self.file.version)
-            .field("nodes", &self.file.forest.node_count())
+            .field("version", &self.0.version)
+            .field("features", &self.0.features)
+            .field("outputs", &self.0.outputs)
             .finish()
     }
 }
@@ -32,7 +40,16 @@ impl std::fmt::Debug for Model {
 pub enum RefuseModel {
     /// The bounds-checking reader refused it.
     #[error(transparent)]
-    Onnx(#[from] RefuseOnnx),
+    Onnx(#[from] Refused),
+    /// A property that the file has twice: which one counts?
+    #[error("the file has property {key:?} twice")]
+    PropertyTwice {
+        /// Which.
+        key: String,
+    },
+    /// Trees that answer a class, not fractions of the balance.
+    #[error("the file holds a classifier, and a limit model is a regressor")]
+    Classifier,
     /// tract refused what our reader accepted: a bug of one of them.
     #[error("tract: {reason}")]
     Engine {
@@ -50,17 +67,41 @@ impl Model {
     /// # Errors
     /// [`RefuseModel`]; every index is checked before tract sees the file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RefuseModel> {
-        let file = ModelFile::decode(bytes)?;
+        let File { ensemble, version, properties } = File::read(bytes)?;
+        if let Operator::Classifier { .. } = ensemble.operator {
+            return Err(RefuseModel::Classifier);
+        }
+        for (ix, (key, _)) in properties.iter().enumerate() {
+            if properties[..ix].iter().any(|(before, _)| before == key) {
+                return Err(RefuseModel::PropertyTwice { key: key.clone() });
+            }
+        }
+        let (features, outputs) = (ensemble.forest.features(), ensemble.forest.outputs());
         #[cfg(not(feature = "tract"))]
-        let engine = Engine::new(&file.forest);
+        let engine = Engine::new(&ensemble.forest)?;
         #[cfg(feature = "tract")]
-        let engine = Engine::new(bytes, file.forest.features()).map_err(|reason| RefuseModel::Engine { reason })?;
-        Ok(Self { engine: Arc::new(engine), file: Arc::new(file) })
+        let engine = Engine::new(bytes, features).map_err(|reason| RefuseModel::Engine { reason })?;
+        Ok(Self(Arc::new(Inner { engine, features, outputs, version, properties })))
     }
 
-    /// What the file holds.
-    pub fn file(&self) -> &ModelFile {
-        &self.file
+    /// Columns of a row.
+    pub fn features(&self) -> usize {
+        self.0.features
+    }
+
+    /// Outputs: one for each level.
+    pub fn outputs(&self) -> usize {
+        self.0.outputs
+    }
+
+    /// `model_version` of the file.
+    pub fn version(&self) -> i64 {
+        self.0.version
+    }
+
+    /// What the file says about itself under `key`.
+    pub fn property(&self, key: &str) -> Option<&str> {
+        self.0.properties.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
     /// The steps of every output for one row, before uncrossing.
@@ -68,8 +109,8 @@ impl Model {
     /// # Panics
     /// When the row has not the model's number of columns.
     pub fn steps(&self, row: &[f32]) -> Vec<i32> {
-        assert_eq!(row.len(), self.file.forest.features(), "a row has as many columns as the model");
-        self.engine.steps(row)
+        assert_eq!(row.len(), self.0.features, "a row has as many columns as the model");
+        self.0.engine.steps(row)
     }
 }
 
@@ -78,6 +119,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use plimsoll_model::forest::{Forest, Node, Tree};
+    use plimsoll_model::onnx::ModelFile;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Noise, oracle, read_f32, run, write_f32};
-use plimsoll_edge::{Kernel, Model};
+use plimsoll_edge::{Kernel, Model, kernel};
 use plimsoll_model::features::{FEATURE_COUNT, FEATURES, Feature};
 use plimsoll_model::forest::ONE;
 use plimsoll_model::monotone::{Direction, prove};
@@ -35,7 +35,9 @@ fn onnx_runtime_tract_and_the_reference_walk_give_the_same_bits() {
     let run = run();
     let model = Model::from_bytes(&run.model).expect("runs under tract");
     let forest = &ModelFile::decode(&run.model).expect("reads").forest;
-    let kernel = Kernel::new(forest);
+    let read = kernel::File::read(&run.model).expect("reads");
+    let kernel = Kernel::new(&read.ensemble.forest).expect("lays out");
+    let portable = kernel.clone().portable();
     let thresholds: Vec<Vec<f32>> = (0..FEATURE_COUNT).map(|c| forest.thresholds(c)).collect();
 
     let noise = &mut Noise(5);
@@ -71,12 +73,14 @@ fn onnx_runtime_tract_and_the_reference_walk_give_the_same_bits() {
 
     let outputs = forest.outputs().len();
     assert_eq!(runtime.len(), rows.len() * outputs);
-    let (mut padded, mut steps) = (Vec::new(), vec![0; outputs]);
+    let mut steps = vec![0; outputs];
     for (row, runtime) in rows.iter().zip(runtime.chunks_exact(outputs)) {
         let reference = forest.evaluate(row);
         assert_eq!(model.steps(row), reference, "tract, {row:?}");
-        kernel.evaluate(row, &mut padded, &mut steps);
-        assert_eq!(steps, reference, "kernel, {row:?}");
+        for kernel in [&kernel, &portable] {
+            kernel.evaluate(row, &mut steps);
+            assert_eq!(steps, reference, "kernel, {}, {row:?}", kernel.instructions());
+        }
         let bits: Vec<u32> = runtime.iter().map(|v| v.to_bits()).collect();
         let expected: Vec<u32> = reference.iter().map(|s| (*s as f32 / ONE as f32).to_bits()).collect();
         assert_eq!(bits, expected, "ONNX Runtime, {row:?}");

@@ -1,48 +1,82 @@
-//! `TreeEnsembleRegressor` for tract, which does not have it: standard ONNX in, our kernel inside.
+//! The tree ensembles for tract, which has no regressor, no `TreeEnsemble` and a slow classifier: standard ONNX in, our
+//! kernel inside.
 //!
-//! tract follows tree indices unchecked; here the attributes first become a [`Forest`], which checks every one.
+//! tract follows tree indices unchecked; here the node first goes through the kernel's reader, which checks every one.
 
-use plimsoll_model::forest::{Forest, ONE};
-use plimsoll_model::onnx::{Attributes, OPERATOR};
+use plimsoll_kernel::Kernel;
+use plimsoll_kernel::forest::ONE;
+use plimsoll_kernel::onnx::{Ensemble, Operator, PostTransform};
+use prost::Message as _;
 use tract_hir::internal::*;
 use tract_onnx::model::{Onnx, ParsingContext};
 use tract_onnx::pb::NodeProto;
 
-use crate::kernel::Kernel;
-
-/// tract's ONNX reader with our operator registered.
-pub(crate) fn onnx() -> Onnx {
+/// tract's ONNX reader with the three tree ensembles registered.
+///
+/// They evaluate what [`plimsoll_kernel::onnx`] reads and refuse the rest when the graph is loaded.
+pub fn onnx() -> Onnx {
     let mut onnx = tract_onnx::onnx();
-    onnx.op_register.insert(OPERATOR, build);
+    for operator in ["TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"] {
+        onnx.op_register.insert(operator, build);
+    }
     onnx
 }
 
 fn build(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let mut attributes = Attributes::default();
-    for a in &node.attribute {
-        attributes.set(&a.name, a.i, &a.s, &a.floats, &a.ints, &a.strings)?;
+    let ensemble = Ensemble::read_node(&node.encode_to_vec())?;
+    if let Operator::Classifier { never_negative: true, .. } = ensemble.operator {
+        // ONNX Runtime then takes the sum for a probability and leaves out the transform; the standard does not say so.
+        bail!("a classifier without a negative leaf means different things to different runtimes");
     }
-    // The node does not know how wide its input is; `eval` holds each row against the columns the forest reads.
-    let forest = attributes.forest(usize::from(u16::MAX) + 1)?;
-    let narrow = Forest::new(forest.columns_read(), forest.outputs().to_vec())?;
-    Ok((expand(TreeEnsembleRegressor(Arc::new(Kernel::new(&narrow)))), vec![]))
+    let kernel = Kernel::new(&ensemble.forest)?;
+    let labels = match ensemble.operator {
+        Operator::Classifier { labels, .. } => Some(labels),
+        Operator::Regressor | Operator::Ensemble => None,
+    };
+    let logistic = ensemble.post_transform == PostTransform::Logistic;
+    Ok((expand(Trees(Arc::new(Inner { kernel, labels, logistic }))), vec![]))
 }
 
-/// The operator: `[rows, F]` f32 in, `[rows, outputs]` f32 out.
+/// The operator: `[rows, F]` f32 in. Out: `[rows, outputs]` f32, or for a classifier `[rows]` i64 and `[rows, 2]` f32.
 #[derive(Clone, Debug)]
-struct TreeEnsembleRegressor(Arc<Kernel>);
+struct Trees(Arc<Inner>);
 
-impl PartialEq for TreeEnsembleRegressor {
+#[derive(Debug)]
+struct Inner {
+    kernel: Kernel,
+    /// Of a classifier.
+    labels: Option<[i64; 2]>,
+    logistic: bool,
+}
+
+impl Inner {
+    /// Columns of the table that comes out.
+    fn columns(&self) -> usize {
+        if self.labels.is_some() { 2 } else { self.kernel.outputs() }
+    }
+
+    /// The label and the two scores of a margin, as ONNX Runtime has them.
+    fn classify(&self, margin: f32, labels: [i64; 2]) -> (i64, [f32; 2]) {
+        let logistic = |v: f32| {
+            let p = 1.0 / (1.0 + (-v.abs()).exp());
+            if v < 0.0 { 1.0 - p } else { p }
+        };
+        let scores = [-margin, margin];
+        (labels[usize::from(margin > 0.0)], if self.logistic { scores.map(logistic) } else { scores })
+    }
+}
+
+impl PartialEq for Trees {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for TreeEnsembleRegressor {}
+impl Eq for Trees {}
 
-impl Expansion for TreeEnsembleRegressor {
+impl Expansion for Trees {
     fn name(&self) -> StaticName {
-        OPERATOR.into()
+        "TreeEnsemble".into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -52,14 +86,27 @@ impl Expansion for TreeEnsembleRegressor {
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
         check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
         s.equals(&inputs[0].datum_type, DatumType::F32)?;
-        s.equals(&outputs[0].datum_type, DatumType::F32)?;
         s.equals(&inputs[0].rank, 2)?;
-        s.equals(&outputs[0].rank, 2)?;
-        s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
-        s.equals(&outputs[0].shape[1], self.0.outputs().to_dim())?;
+        let table = if self.0.labels.is_some() {
+            check_output_arity(outputs, 2)?;
+            s.equals(&outputs[0].datum_type, DatumType::I64)?;
+            s.equals(&outputs[0].rank, 1)?;
+            s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
+            &outputs[1]
+        } else {
+            check_output_arity(outputs, 1)?;
+            &outputs[0]
+        };
+        s.equals(&table.datum_type, DatumType::F32)?;
+        s.equals(&table.rank, 2)?;
+        s.equals(&table.shape[0], &inputs[0].shape[0])?;
+        s.equals(&table.shape[1], self.0.columns().to_dim())?;
         Ok(())
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(1 + usize::from(self.0.labels.is_some()))
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
@@ -67,39 +114,47 @@ impl Expansion for TreeEnsembleRegressor {
     }
 }
 
-impl Op for TreeEnsembleRegressor {
+impl Op for Trees {
     fn name(&self) -> StaticName {
-        OPERATOR.into()
+        "TreeEnsemble".into()
     }
 
     op_as_typed_op!();
 }
 
-impl EvalOp for TreeEnsembleRegressor {
+impl EvalOp for Trees {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let Inner { kernel, labels, .. } = &*self.0;
         let input = args_1!(inputs);
         let &[rows, columns] = input.shape() else { bail!("expected [rows, features], got {:?}", input.shape()) };
-        ensure!(columns >= self.0.features(), "rows of {columns} columns, the forest reads {}", self.0.features());
+        let least = kernel.features().max(1);
+        ensure!(columns >= least, "rows of {columns} columns, the forest reads {least}");
         let view = input.try_as_plain_ram()?;
-        let values = view.as_slice::<f32>()?;
-        let outputs = self.0.outputs();
-        let mut answers = Vec::with_capacity(rows * outputs);
-        let (mut padded, mut steps) = (Vec::with_capacity(columns + 1), vec![0; outputs]);
-        for row in values.chunks_exact(columns.max(1)) {
-            self.0.evaluate(row, &mut padded, &mut steps);
-            // |steps| < 2²⁴ by construction of the forest, so both the cast and the product are exact.
-            answers.extend(steps.iter().map(|s| *s as f32 * (1.0 / ONE as f32)));
-        }
-        let answers = tract_ndarray::Array2::from_shape_vec((rows, outputs), answers)?;
-        Ok(tvec!(answers.into_tensor().into_tvalue()))
+        let mut steps = vec![0; rows * kernel.outputs()];
+        kernel.evaluate_rows(view.as_slice::<f32>()?, columns, &mut steps);
+        // |steps| < 2²⁴ by construction of the forest, so both the cast and the product are exact.
+        let sums = steps.into_iter().map(|s| s as f32 * (1.0 / ONE as f32));
+        let Some(labels) = *labels else {
+            let answers = tract_ndarray::Array2::from_shape_vec((rows, kernel.outputs()), sums.collect())?;
+            return Ok(tvec!(answers.into_tensor().into_tvalue()));
+        };
+        let (classes, scores): (Vec<i64>, Vec<[f32; 2]>) = sums.map(|margin| self.0.classify(margin, labels)).unzip();
+        let scores = tract_ndarray::Array2::from_shape_vec((rows, 2), scores.into_flattened())?;
+        let classes = tract_ndarray::Array1::from_vec(classes);
+        Ok(tvec!(classes.into_tensor().into_tvalue(), scores.into_tensor().into_tvalue()))
     }
 }
 
-impl TypedOp for TreeEnsembleRegressor {
+impl TypedOp for Trees {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(&[inputs[0].shape[0].clone(), self.0.outputs().to_dim()])))
+        let rows = inputs[0].shape[0].clone();
+        let table = f32::fact(&[rows.clone(), self.0.columns().to_dim()]);
+        Ok(match self.0.labels {
+            Some(_) => tvec!(i64::fact(&[rows]), table),
+            None => tvec!(table),
+        })
     }
 
     as_op!();
