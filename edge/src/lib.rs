@@ -24,6 +24,8 @@ pub mod slots;
 
 pub mod wallet;
 
+pub mod payee;
+
 pub mod device;
 
 pub mod wire;
@@ -31,6 +33,7 @@ pub mod wire;
 pub use device::Device;
 pub use evaluator::{Evaluator, RefuseArtifact};
 pub use model::{Model, RefuseModel};
+pub use payee::Payee;
 pub use plimsoll_kernel::{self as kernel, Kernel};
 pub use slots::Slots;
 pub use wallet::Wallet;

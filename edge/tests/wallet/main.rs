@@ -6,3 +6,5 @@ mod bank;
 mod authorise;
 
 mod grants;
+
+mod payee;
