@@ -47,11 +47,21 @@ pub(crate) struct Order {
     pub(crate) wrong_golden: bool,
     /// Bytes that are no ONNX file, properly signed.
     pub(crate) no_model: bool,
+    /// The preset it is certified under.
+    pub(crate) programme: &'static str,
 }
 
 impl Order {
     pub(crate) fn version(version: u64) -> Self {
-        Self { version, rollback_index: 1, issued_at: NOW, valid_days: 90, wrong_golden: false, no_model: false }
+        Self {
+            version,
+            rollback_index: 1,
+            issued_at: NOW,
+            valid_days: 90,
+            wrong_golden: false,
+            no_model: false,
+            programme: "tng",
+        }
     }
 }
 
@@ -99,9 +109,9 @@ impl Publisher {
     /// The repository with one more release.
     pub(crate) fn release(&mut self, order: &Order) -> Files {
         let model_id = MODEL_ID;
-        let policy = policy();
+        let policy = policy_of(order.programme);
         let levels = vec![ppm(10_000)];
-        let certificate = certificate();
+        let certificate = certificate(&policy);
         let forest = forest(order.version);
         let recorded = if order.wrong_golden { self::forest(order.version + 1) } else { forest.clone() };
         let golden = Golden::record(&recorded, &levels, &certificate, policy.currency, policy.utc_offset_min).to_json();
@@ -123,7 +133,9 @@ impl Publisher {
             engine_max: ENGINE,
             policy_sha256: sha256_hex(&policy_json),
             golden_sha256: sha256_hex(&golden),
-            hard_cap_by_tier: (0..3).map(|t| TierCap { tier: tier(t), cap: money(50_000) }).collect(),
+            hard_cap_by_tier: (0..4)
+                .map(|t| TierCap { tier: tier(t), cap: policy.tier(tier(t)).outstanding_cap() })
+                .collect(),
             issued_at: order.issued_at,
             use_not_after: order.issued_at.plus(order.valid_days * DAY),
             grace_days: 7,
@@ -221,10 +233,18 @@ impl Publisher {
     }
 }
 
-/// The programme of every release: `tng`, with a fallback that tells the floor from nothing.
+/// The programme of most releases: `tng`.
+#[allow(dead_code)] // not every test binary that publishes asks for it
 pub(crate) fn policy() -> Policy {
-    let mut policy = Policy::preset("tng").expect("a preset");
-    policy.tiers[2].fallback = money(700);
+    policy_of("tng")
+}
+
+/// A preset; `tng` with a fallback that tells the floor from nothing.
+pub(crate) fn policy_of(programme: &str) -> Policy {
+    let mut policy = Policy::preset(programme).expect("a preset");
+    if programme == "tng" {
+        policy.tiers[2].fallback = money(700);
+    }
     policy
 }
 
@@ -240,7 +260,7 @@ fn forest(version: u64) -> Forest {
     Forest::new(FEATURES.len(), vec![trees]).expect("a forest")
 }
 
-fn certificate() -> Certificate {
+fn certificate(policy: &Policy) -> Certificate {
     let level = ppm(10_000);
     let cell = |t| Cell {
         tier: tier(t),
@@ -258,13 +278,13 @@ fn certificate() -> Certificate {
         delta: ppm(50_000),
         delta_plain: ppm(200_000),
         target: Target::Committed,
-        window_h: 72,
-        ages: vec![Age(0), Age::hours(24), Age::hours(72)],
+        window_h: policy.settle_within_h,
+        ages: vec![Age(0), Age::hours(policy.offline_h_max / 3), Age::hours(policy.offline_h_max)],
         calibration_sha256: sha256_hex(b"log"),
         calibration_from: days(-90),
         calibration_to: days(-1),
         data_sha256: sha256_hex(b"history"),
-        cells: (0..3).map(cell).collect(),
+        cells: (0..4).map(cell).collect(),
     }
 }
 

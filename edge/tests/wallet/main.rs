@@ -1,6 +1,10 @@
 //! The wallet and the payee from outside: bytes in, bytes out, time and faults as values.
 #![allow(clippy::unwrap_used)] // a test may
 
+#[path = "../signer/mod.rs"]
+#[allow(dead_code)] // the wallet publishes less than the slots do
+mod signer;
+
 mod bank;
 
 mod authorise;
@@ -8,3 +12,5 @@ mod authorise;
 mod grants;
 
 mod payee;
+
+mod programmes;
