@@ -49,17 +49,23 @@ impl<S: Storage, A: Anchor, D: Signer> Wallet<S, A, D> {
         let begun_anew = head.distrust.is_some() || (head.seq == 0 && head.number == 0);
         if grant.seen > head.number && !begun_anew {
             let refused = RefuseGrant::Gap { seen: grant.seen, made: head.number };
-            self.begin_anew(Some(Distrust::Gap), 0);
-            self.commit()?;
-            return Err(refused.into());
+            return self.change(|wallet| wallet.begin_anew(Some(Distrust::Gap), 0)).and(Err(refused.into()));
         }
         if begun_anew && matches!(grant.reset, Directive::Keep | Directive::Add(_)) {
             return Err(RefuseGrant::NothingToKeep.into());
         }
-        self.apply(&grant, now);
-        self.grant = Some(grant);
-        self.commit()?;
+        self.change(|wallet| {
+            wallet.apply(&grant, now);
+            wallet.grant = Some(grant);
+        })?;
         Ok(Accepted::New)
+    }
+
+    /// Changes the state on the disk, or not at all.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) -> Result<(), WalletError> {
+        let before = (self.state.clone(), self.grant.clone());
+        change(self);
+        self.commit().inspect_err(|_| (self.state, self.grant) = before)
     }
 
     /// Whether a grant names this wallet's account, programme, currency and device.

@@ -100,8 +100,13 @@ impl<S: Storage, A: Anchor, D: Signer> Wallet<S, A, D> {
 
         let payment = self.payment(grant, request, number, left.at);
         let token = payment.sign(form, &self.device)?;
+        let before = self.state.mark();
         self.record(&payment, request.exp, presence, token.clone());
-        self.commit()?;
+        if let Err(error) = self.commit() {
+            // It may be on the disk all the same: the next call reads that first. Until then nobody is told of it.
+            self.state.rewind(before);
+            return Err(error);
+        }
         Ok(Decision::Approve { token, number, repeated: false, left: self.allowance(now, own) })
     }
 

@@ -249,7 +249,8 @@ impl<S: Storage, A: Anchor, D: Signer> Wallet<S, A, D> {
     /// Reads the state again after a write that failed: it may be on the disk, and may not.
     fn ready(&mut self) -> Result<(), WalletError> {
         if self.unsure {
-            self.load()?;
+            let before = self.state.clone();
+            self.load().inspect_err(|_| self.state = before)?;
             self.unsure = false;
         }
         Ok(())

@@ -109,6 +109,14 @@ pub(super) struct State {
     hash: Sha256,
 }
 
+/// See [`State::mark`].
+pub(super) struct Mark {
+    head: Head,
+    records: usize,
+    encoded: usize,
+    hash: Sha256,
+}
+
 /// The file is not one that was written here in full.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the wallet's state does not read: {what}")]
@@ -148,6 +156,24 @@ impl State {
         self.encoded[start..start + 4].copy_from_slice(&length.to_be_bytes());
         self.hash.update(&self.encoded[start..]);
         self.records.push(record);
+    }
+
+    /// What to go back to, should a payment that is about to be pushed not reach the disk.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            head: self.head.clone(),
+            records: self.records.len(),
+            encoded: self.encoded.len(),
+            hash: self.hash.clone(),
+        }
+    }
+
+    /// Forgets what was pushed since.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.head = mark.head;
+        self.records.truncate(mark.records);
+        self.encoded.truncate(mark.encoded);
+        self.hash = mark.hash;
     }
 
     /// Keeps some of the payments.

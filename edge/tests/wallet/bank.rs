@@ -23,11 +23,13 @@ pub(crate) type TestWallet<'a> = Wallet<&'a CrashDisk, &'a Counter, SigningKey>;
 pub(crate) struct Counter {
     pub(crate) value: Cell<u64>,
     pub(crate) broken: Cell<bool>,
+    /// The platform has none after all.
+    pub(crate) absent: bool,
 }
 
 impl Anchor for Counter {
     fn value(&self) -> Result<Option<u64>, AnchorError> {
-        Ok(Some(self.value.get()))
+        Ok((!self.absent).then(|| self.value.get()))
     }
 
     fn advance(&self, to: u64) -> Result<(), AnchorError> {

@@ -11,6 +11,8 @@ mod authorise;
 
 mod grants;
 
+mod lives;
+
 mod payee;
 
 mod programmes;
