@@ -205,10 +205,10 @@ impl Publisher {
             "snapshot": listed(&[&self.online], 1),
             "timestamp": listed(&[&self.online], 1),
         });
-        let signed = json!({
-            "_type": "root", "spec_version": "1.0.31", "version": self.root_version, "expires": expires(days(3_650)),
-            "consistent_snapshot": true, "keys": keys, "roles": roles,
-        });
+        let mut signed = head("root", self.root_version, days(3_650));
+        signed["consistent_snapshot"] = json!(true);
+        signed["keys"] = Value::Object(keys);
+        signed["roles"] = roles;
         let bytes = sign(signed, &self.root_keys[..2]);
         self.files.insert(format!("metadata/{}.root.json", self.root_version), bytes);
     }
@@ -216,21 +216,59 @@ impl Publisher {
     fn sign_release(&mut self, at: UtcSeconds) {
         self.releases += 1;
         let version = self.releases;
-        let head = |role: &str, days: i64| json!({"_type": role, "spec_version": "1.0.31", "version": version, "expires": expires(at.plus(days * DAY))});
-        let mut targets = head("targets", 90);
+        let mut targets = head("targets", version, at.plus(90 * DAY));
         targets["targets"] = Value::Object(self.targets.clone());
         let targets = sign(targets, &self.targets_keys);
-        let mut snapshot = head("snapshot", 30);
-        snapshot["meta"] = json!({"targets.json": pin(version, &targets)});
+        self.sign_snapshot(&pin(version, &targets), at);
+        self.files.insert(format!("metadata/{version}.targets.json"), targets);
+    }
+
+    fn sign_snapshot(&mut self, targets: &Value, at: UtcSeconds) {
+        let version = self.releases;
+        let mut snapshot = head("snapshot", version, at.plus(30 * DAY));
+        snapshot["meta"] = json!({"targets.json": targets});
         let snapshot = sign(snapshot, std::slice::from_ref(&self.online));
-        let mut timestamp = head("timestamp", 14);
-        timestamp["meta"] = json!({"snapshot.json": pin(version, &snapshot)});
+        self.sign_timestamp(&pin(version, &snapshot), at);
+        self.files.insert(format!("metadata/{version}.snapshot.json"), snapshot);
+    }
+
+    fn sign_timestamp(&mut self, snapshot: &Value, at: UtcSeconds) {
+        let mut timestamp = head("timestamp", self.releases, at.plus(14 * DAY));
+        timestamp["meta"] = json!({"snapshot.json": snapshot});
         timestamp[SIGNED_AT] = json!(at.0);
         let timestamp = sign(timestamp, std::slice::from_ref(&self.online));
-        self.files.insert(format!("metadata/{version}.targets.json"), targets);
-        self.files.insert(format!("metadata/{version}.snapshot.json"), snapshot);
         self.files.insert("metadata/timestamp.json".to_owned(), timestamp);
     }
+
+    /// The repository with anything at all under the signatures of a role, and pinned by the roles above it: what a
+    /// thief of its keys can do. `None` for what cannot be signed (canonical JSON has no floats).
+    pub(crate) fn forge(&mut self, role: &str, signed: Value) -> Option<Files> {
+        to_canonical_bytes(&signed).ok()?;
+        let version = signed["version"].as_u64().unwrap_or(self.releases);
+        let signers = match role {
+            "root" => &self.root_keys[..2],
+            "targets" => &self.targets_keys[..],
+            _ => std::slice::from_ref(&self.online),
+        };
+        let bytes = sign(signed, signers);
+        match role {
+            "targets" => self.sign_snapshot(&pin(version, &bytes), NOW),
+            "snapshot" => self.sign_timestamp(&pin(version, &bytes), NOW),
+            _ => {}
+        }
+        let file = match role {
+            "root" => format!("metadata/{}.root.json", self.root_version + 1),
+            "timestamp" => "metadata/timestamp.json".to_owned(),
+            _ => format!("metadata/{version}.{role}.json"),
+        };
+        self.files.insert(file, bytes);
+        Some(self.files.clone())
+    }
+}
+
+/// What every role's metadata begins with.
+fn head(role: &str, version: u64, expires: UtcSeconds) -> Value {
+    json!({"_type": role, "spec_version": "1.0.31", "version": version, "expires": expires.rfc3339()})
 }
 
 /// The programme of most releases: `tng`.
@@ -300,10 +338,6 @@ pub(crate) fn money(minor: u64) -> Money {
 /// A KYC tier.
 pub(crate) fn tier(level: u8) -> Tier {
     Tier::new(level).expect("a tier")
-}
-
-fn expires(at: UtcSeconds) -> String {
-    at.rfc3339()
 }
 
 fn pin(version: u64, bytes: &[u8]) -> Value {

@@ -1,0 +1,82 @@
+//! Writes what a fuzzer starts from: one good input of every kind. `seeds DIRECTORY`; see `run.sh`.
+
+use std::fs;
+use std::path::Path;
+
+use plimsoll_fuzz::token::{KID, device, grant, issuer, parts, payment};
+use plimsoll_model::grant::{Form, PaymentRequest};
+
+#[path = "../../edge/tests/signer/mod.rs"]
+#[allow(dead_code)] // the edge's tests use all of it
+mod signer;
+
+use plimsoll_edge::Slots;
+use plimsoll_edge::slots::Settings;
+use plimsoll_edge::storage::crash::CrashDisk;
+use signer::{MODEL_ID, NOW, Order, Publisher, policy};
+
+fn main() {
+    let directory = std::env::args().nth(1).expect("seeds DIRECTORY");
+    let save = |target: &str, name: &str, head: &[u8], bytes: &[u8]| {
+        let target = Path::new(&directory).join(target);
+        fs::create_dir_all(&target).expect("a directory");
+        fs::write(target.join(name), [head, bytes].concat()).expect("writes");
+    };
+    let mut publisher = Publisher::new();
+    let first = publisher.release(&Order::version(1));
+    let files = publisher.release(&Order::version(2));
+    let roles = [("root", "1.root"), ("timestamp", "timestamp"), ("snapshot", "2.snapshot"), ("targets", "2.targets")];
+    for (ix, (role, name)) in (0u8..).zip(roles) {
+        let bytes = &files[&format!("metadata/{name}.json")];
+        save("metadata", &format!("{role}-raw"), &[ix], bytes);
+        let whole: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+        let signed = whole["signed"].to_string();
+        save("metadata", &format!("{role}-signed"), &[ix | 4], signed.as_bytes());
+    }
+    publisher.rotate_online_key(NOW);
+    let rotated = publisher.refresh(NOW);
+    save("metadata", "next-root-raw", &[8], &rotated["metadata/2.root.json"]);
+    let whole: serde_json::Value = serde_json::from_slice(&rotated["metadata/2.root.json"]).expect("JSON");
+    save("metadata", "next-root-signed", &[12], whole["signed"].to_string().as_bytes());
+
+    for (path, bytes) in &files {
+        if path.ends_with(".onnx") {
+            save("onnx", &format!("model-{}", bytes.len()), &[], bytes);
+        }
+    }
+
+    for (form, name, how) in [(Form::Jws, "jws", 1), (Form::Cwt, "cwt", 2)] {
+        let tokens = [
+            ("grant", grant().sign(form, KID, &issuer()).expect("signs")),
+            ("payment", payment().sign(form, &device()).expect("signs")),
+        ];
+        for (target, token) in tokens {
+            let (header, claims) = parts(&token);
+            save(target, &format!("{name}-token"), &[0], &token);
+            save(target, &format!("{name}-claims"), &[how], &claims);
+            let length = u8::try_from(header.len()).expect("a short header");
+            save(target, &format!("{name}-header"), &[how + 2, length], &[header, claims].concat());
+        }
+        let payment = payment();
+        let request = PaymentRequest {
+            payee: payment.payee,
+            amount: payment.amount,
+            currency: payment.currency,
+            nonce: payment.nonce,
+            iat: payment.iat,
+            exp: payment.iat.plus(300),
+        };
+        save("payment", &format!("{name}-request"), &[], &request.to_bytes(form));
+    }
+
+    let disk = CrashDisk::default();
+    let settings = Settings::new(publisher.root(), MODEL_ID, policy());
+    let mut slots = Slots::open(&disk, settings, NOW).expect("opens");
+    slots.install(&first, NOW).expect("installs");
+    slots.install(&files, NOW).expect("installs");
+    let image = disk.image();
+    save("slots", "state-raw", &[0], &image["slots"]);
+    let json = image["slots"].iter().position(|b| *b == b'\n').expect("two lines") + 1;
+    save("slots", "state-sealed", &[1], &image["slots"][json..]);
+    save("slots", "slot", &[2], &image["slot-b"]);
+}
