@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET…]}
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(onnx metadata grant payment slots)
+[ ${#targets[@]} -gt 0 ] || targets=(onnx metadata grant payment slots wallet ffi)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # `--target` keeps the flags away from build scripts.

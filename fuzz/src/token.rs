@@ -4,7 +4,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use ed25519_dalek::SigningKey;
 use minicbor::Encoder;
 use minicbor::data::Tag;
-use plimsoll_model::grant::{Bytes, Curve, Form, Grant, Payment, Signer as _};
+use plimsoll_model::grant::{Bytes, Curve, Form, Grant, Payment, PaymentRequest, Signer as _};
 use plimsoll_model::{Age, Currency, Money, UtcSeconds};
 
 /// The key of the issuer, whose id is [`KID`].
@@ -37,8 +37,7 @@ pub fn cose(protected: &[u8], claims: &[u8], key: &SigningKey) -> Vec<u8> {
         write(&mut encoder).expect("writing to memory cannot fail");
         encoder.into_writer()
     };
-    let signed =
-        written(&|w| w.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&[])?.bytes(claims)?.ok());
+    let signed = written(&|w| w.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&[])?.bytes(claims)?.ok());
     let signature = key.sign(&signed).expect("a key in memory signs");
     written(&|w| w.tag(Tag::new(18))?.array(4)?.bytes(protected)?.map(0)?.bytes(claims)?.bytes(&signature)?.ok())
 }
@@ -115,6 +114,19 @@ pub fn payment() -> Payment {
         amount: Money::from_minor(500).expect("small"),
         currency: grant.cur,
         spent: Money::from_minor(500).expect("small"),
+    }
+}
+
+/// What it answers.
+pub fn request() -> PaymentRequest {
+    let payment = payment();
+    PaymentRequest {
+        payee: payment.payee,
+        amount: payment.amount,
+        currency: payment.currency,
+        nonce: payment.nonce,
+        iat: payment.iat,
+        exp: payment.iat.plus(300),
     }
 }
 

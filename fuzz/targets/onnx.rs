@@ -16,7 +16,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(kernel) = Kernel::new(forest) else { return };
     let portable = kernel.clone().portable();
     for (ix, first) in VALUES.iter().enumerate() {
-        let row: Vec<f32> = (0..forest.features()).map(|c| if c == 0 { *first } else { VALUES[(ix + c) % 8] }).collect();
+        let row: Vec<f32> =
+            (0..forest.features()).map(|c| if c == 0 { *first } else { VALUES[(ix + c) % 8] }).collect();
         let steps = forest.evaluate(&row);
         assert_eq!(kernel.steps(&row), steps);
         assert_eq!(portable.steps(&row), steps);

@@ -1,10 +1,10 @@
-//! Writes what a fuzzer starts from: one good input of every kind. `seeds DIRECTORY`; see `run.sh`.
+//! Writes what a fuzzer starts from: one good input of every kind. `cargo run --release --example seeds -- corpus`
 
 use std::fs;
 use std::path::Path;
 
-use plimsoll_fuzz::token::{KID, device, grant, issuer, parts, payment};
-use plimsoll_model::grant::{Form, PaymentRequest};
+use plimsoll_fuzz::token::{ISSUER, KID, device, grant, issuer, parts, payment, request};
+use plimsoll_model::grant::{Form, Grant, IssuerKeys, Signer as _};
 
 #[path = "../../edge/tests/signer/mod.rs"]
 #[allow(dead_code)] // the edge's tests use all of it
@@ -13,6 +13,7 @@ mod signer;
 use plimsoll_edge::Slots;
 use plimsoll_edge::slots::Settings;
 use plimsoll_edge::storage::crash::CrashDisk;
+use plimsoll_edge::wallet::{Identity, NoAnchor, Presence, Wallet};
 use signer::{MODEL_ID, NOW, Order, Publisher, policy};
 
 fn main() {
@@ -57,16 +58,7 @@ fn main() {
             let length = u8::try_from(header.len()).expect("a short header");
             save(target, &format!("{name}-header"), &[how + 2, length], &[header, claims].concat());
         }
-        let payment = payment();
-        let request = PaymentRequest {
-            payee: payment.payee,
-            amount: payment.amount,
-            currency: payment.currency,
-            nonce: payment.nonce,
-            iat: payment.iat,
-            exp: payment.iat.plus(300),
-        };
-        save("payment", &format!("{name}-request"), &[], &request.to_bytes(form));
+        save("payment", &format!("{name}-request"), &[], &request().to_bytes(form));
     }
 
     let disk = CrashDisk::default();
@@ -79,4 +71,37 @@ fn main() {
     let json = image["slots"].iter().position(|b| *b == b'\n').expect("two lines") + 1;
     save("slots", "state-sealed", &[1], &image["slots"][json..]);
     save("slots", "slot", &[2], &image["slot-b"]);
+
+    let disk = CrashDisk::default();
+    let keys = IssuerKeys::new(ISSUER, [(KID.to_owned(), issuer().public())]).expect("one key");
+    let ours = grant();
+    let identity = Identity { account: ours.sub, programme: ours.aud, currency: ours.cur };
+    let mut wallet = Wallet::open(&disk, NoAnchor, device(), identity, keys, [7; 16]).expect("opens");
+    let ours = Grant { wid: wallet.status().wid, ..grant() };
+    wallet.accept(&ours.sign(Form::Cwt, KID, &issuer()).expect("signs"), ours.iat).expect("accepts");
+    let sealed = |name: &str| {
+        let image = disk.image();
+        save("wallet", &format!("{name}-raw"), &[0], &image["wallet"]);
+        save("wallet", &format!("{name}-sealed"), &[1], &image["wallet"][..image["wallet"].len() - 32]);
+    };
+    sealed("granted");
+    wallet.authorise(&request(), request().iat, Presence::Proved, None, Form::Cwt).expect("pays");
+    sealed("paid");
+
+    let terms = format!(r#"{{"now":{},"model_id":"{MODEL_ID}"}}"#, NOW.0);
+    save("ffi", "terms", &[0, 0], terms.as_bytes());
+    let question = r#"{"history":{"profile":PROFILE,"opening_minor":1000,"rows":[{"at":1795000000,"amount_minor":-500,
+        "kind":"purchase"}],"at":1795219200}}"#;
+    let profile = r#"{"opened_at":1700000000,"tier":2,"attested":true,"offset":480,"currency":"MYR/2"}"#;
+    save("ffi", "question", &[1, 0], question.replace("PROFILE", profile).as_bytes());
+    save("ffi", "root", &[2, 0], &files["metadata/1.root.json"]);
+    save(
+        "ffi",
+        "file",
+        &[3, 0, 23],
+        [&b"metadata/timestamp.json"[..], &files["metadata/timestamp.json"]].concat().as_slice(),
+    );
+    for bit in 0..7 {
+        save("ffi", &format!("null-{bit}"), &[3, 1 << bit, 1], b"abc");
+    }
 }

@@ -95,6 +95,11 @@ impl Publisher {
         publisher
     }
 
+    /// The same, after so many releases that nobody has kept.
+    pub(crate) fn at(releases: u64) -> Self {
+        Self { releases, ..Self::new() }
+    }
+
     /// The root that devices pin.
     pub(crate) fn root(&self) -> TrustedRoot {
         TrustedRoot::from_bytes(&self.files["metadata/1.root.json"]).expect("a sound root")

@@ -7,6 +7,7 @@
 //! | `power` | after a power cut anywhere, a full disk or a broken one: what runs? |
 
 #[path = "../signer/mod.rs"]
+#[allow(dead_code)] // the kill test and the fuzz targets use the rest
 mod signer;
 
 mod device;
