@@ -74,10 +74,10 @@ fn during_installs(kills: u32) -> Result<()> {
         seen.insert(running);
         Ok(())
     })?;
-    println!(
+    say(format_args!(
         "install: {kills} kills in {seconds:.1} s, {} versions ran, {cut} cut with three slots, 0 torn",
         seen.len()
-    );
+    ))?;
     // Else the kills came too early or too late to mean anything.
     ensure(kills < 100 || (seen.len() > 20 && cut > 0), "the kills did not meet installs")
 }
@@ -99,9 +99,9 @@ fn during_payments(kills: u32) -> Result<()> {
         let spent = money(AMOUNT_MINOR * (status.number - status.seen));
         ensure(status.spent == spent, "what was spent is not what was paid")
     })?;
-    println!(
+    say(format_args!(
         "pay: {kills} kills in {seconds:.1} s, {released} payments, {unseen} kept that nobody saw, 0 lost, 0 torn"
-    );
+    ))?;
     ensure(kills < 100 || (released > u64::from(kills) && unseen > 0), "the kills did not meet payments")
 }
 
