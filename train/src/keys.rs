@@ -18,6 +18,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
 use ed25519_dalek::{Signer, VerifyingKey};
 use plimsoll_model::artifact::{hex, sha256_hex};
+use plimsoll_model::grant::IssuerKeys;
 
 /// The keys that [`generate`] makes.
 pub const NAMES: [&str; 6] = ["root-1", "root-2", "root-3", "targets-owner", "targets-risk", "online"];
@@ -127,9 +128,24 @@ impl SigningKey {
         PublicKey { name: self.name.clone(), bytes: self.key.verifying_key().to_bytes() }
     }
 
+    /// Its id in grants: 64 bits of its key id in a repository.
+    pub fn kid(&self) -> String {
+        self.public().key_id()[..16].to_owned()
+    }
+
     /// The signature of `message` (RFC 8032).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
+    }
+}
+
+impl plimsoll_model::grant::Signer for SigningKey {
+    fn public(&self) -> plimsoll_model::grant::PublicKey {
+        plimsoll_model::grant::Signer::public(&self.key)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], plimsoll_model::grant::SignError> {
+        plimsoll_model::grant::Signer::sign(&self.key, message)
     }
 }
 
@@ -232,6 +248,30 @@ pub fn generate(directory: &Path) -> Result<Vec<SigningKey>, KeyError> {
         key.save(directory)?;
     }
     Ok(keys)
+}
+
+/// Makes the key that signs grants, in a directory of its own: it belongs to the service, not to a repository. Beside
+/// it `issuer.jwks.json`, the key set that devices and payees check grants with.
+///
+/// # Errors
+/// `Exists` before anything is written; `Io`; `Randomness`.
+pub fn generate_issuer(directory: &Path, issuer: &str) -> Result<SigningKey, KeyError> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory).map_err(KeyError::io(directory))?;
+    for file in ["issuer.pem", "issuer.pub.pem", "issuer.jwks.json"] {
+        let path = directory.join(file);
+        if path.symlink_metadata().is_ok() {
+            return Err(KeyError::Exists { path });
+        }
+    }
+    let key = SigningKey::generate("issuer")?;
+    let public = plimsoll_model::grant::Signer::public(&key);
+    let set = IssuerKeys::new(issuer, [(key.kid(), public)]).expect("one key with an id");
+    key.save(directory)?;
+    write_new(&directory.join("issuer.jwks.json"), &set.to_jwks())?;
+    Ok(key)
 }
 
 /// Every private key of a directory, by name.

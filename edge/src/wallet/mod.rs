@@ -51,7 +51,7 @@ mod accept;
 mod authorise;
 
 use plimsoll_model::decision::{Bound, Decision as Modelled, Situation};
-use plimsoll_model::grant::{Bytes, Grant, Instance, IssuerKeys, Signer, Verified};
+use plimsoll_model::grant::{Bytes, Grant, Instance, IssuerKeys, Signer, Thumbprint, Verified};
 use plimsoll_model::{Currency, Money, UtcSeconds};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -239,6 +239,11 @@ impl<S: Storage, A: Anchor, D: Signer> Wallet<S, A, D> {
             unproved: head.unproved,
             clock: head.clock,
         }
+    }
+
+    /// The device key's thumbprint, which its grants name.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.device.public().thumbprint()
     }
 
     /// Whose wallet it is.

@@ -33,7 +33,7 @@ pub(super) struct Args {
     seed: u64,
 }
 
-const PARTS: [&str; 4] = ["data", "run", "keys", "repository"];
+const PARTS: [&str; 5] = ["data", "run", "keys", "issuer", "repository"];
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -69,6 +69,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     step(format!("trained, proved monotone, calibrated: {} nodes", trained.metrics.nodes));
 
     let signing = keys::generate(&at("keys"))?;
+    keys::generate_issuer(&at("issuer"), "plimsoll")?;
     release::publish_run(context, &trained, &signing, &at("keys"), &at("repository"))?;
     step("signed by two of three roots, owner and risk officer, and the online key; published".into());
 

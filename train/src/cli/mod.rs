@@ -4,6 +4,7 @@ mod bars;
 mod data;
 mod demo;
 mod exit;
+mod grant;
 mod inspect;
 mod interrupt;
 mod release;
@@ -49,12 +50,16 @@ enum Command {
     Inspect(inspect::Args),
     /// Make the signing keys of a repository.
     Keys(release::KeysArgs),
+    /// Make the key that signs grants.
+    IssuerKey(release::IssuerKeyArgs),
     /// Sign a run and add it to a repository.
     Publish(release::PublishArgs),
     /// Verify a repository as a device would, and every file in it.
     Verify(release::VerifyArgs),
     /// Evaluate a published model on the edge for accounts of a history.
     Score(score::Args),
+    /// Sign a grant for a device, by hand: for trying one before there is a service.
+    Grant(grant::Args),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -110,9 +115,11 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
         Command::Keys(args) => release::keys(&context, &args),
+        Command::IssuerKey(args) => release::issuer_key(&context, &args),
         Command::Publish(args) => release::publish(&context, &args),
         Command::Verify(args) => release::verify(&context, &args),
         Command::Score(args) => score::run(&context, &args),
+        Command::Grant(args) => grant::run(&context, &args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());
             Ok(())

@@ -51,6 +51,23 @@ pub(super) struct VerifyArgs {
     root: PathBuf,
 }
 
+#[derive(clap::Args)]
+#[command(after_help = "Example: plimsoll issuer-key issuer --issuer wallet.example")]
+pub(super) struct IssuerKeyArgs {
+    /// Directory to make: issuer.pem, its public half, and issuer.jwks.json for devices.
+    dir: PathBuf,
+    /// The issuer's name, `iss` in its grants.
+    #[arg(long, default_value = "plimsoll")]
+    issuer: String,
+}
+
+pub(super) fn issuer_key(context: &Context, args: &IssuerKeyArgs) -> anyhow::Result<()> {
+    let key = keys::generate_issuer(&args.dir, &args.issuer)?;
+    context.answer(&json!({ "issuer": args.issuer, "kid": key.kid() }), || {
+        format!("Key {} of issuer {} written to {}, readable by you alone.", key.kid(), args.issuer, args.dir.display())
+    })
+}
+
 pub(super) fn keys(context: &Context, args: &KeysArgs) -> anyhow::Result<()> {
     let made = keys::generate(&args.dir)?;
     let names: Vec<_> = made.iter().map(|k| json!({ "name": k.name(), "keyid": k.public().key_id() })).collect();

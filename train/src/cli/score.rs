@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_datasets::Histories;
 use plimsoll_edge::Evaluator;
-use plimsoll_edge::trust::{self, Directory, Floors};
+use plimsoll_edge::trust::{self, Directory, Floors, Verified};
 use plimsoll_model::decision::Situation;
+use plimsoll_model::features::FeatureVector;
 use plimsoll_model::time::Age;
 use plimsoll_model::{Money, UtcSeconds};
 use serde_json::json;
@@ -38,21 +39,19 @@ pub(super) struct Args {
     age: Vec<u32>,
 }
 
-/// Verifies a repository and makes its model ready, as a device does.
-pub(super) fn evaluator(repo: &Path, root: &Path, model: Option<&str>, now: UtcSeconds) -> anyhow::Result<Evaluator> {
+/// Verifies a repository as a device does.
+pub(super) fn verified(repo: &Path, root: &Path, model: Option<&str>, now: UtcSeconds) -> anyhow::Result<Verified> {
     let root = release::trusted_root(root)?;
-    let verified = trust::verify(&Directory::new(repo.to_owned()), &root, &Floors::default(), now, model)?;
-    Ok(Evaluator::new(&verified)?)
+    Ok(trust::verify(&Directory::new(repo.to_owned()), &root, &Floors::default(), now, model)?)
 }
 
-/// The limits of one account that synced at `now`, right after its last transaction.
-pub(super) fn curve(
-    evaluator: &Evaluator,
-    histories: &Histories,
-    ix: usize,
-    ages: &[Age],
-    now: UtcSeconds,
-) -> Option<Curve> {
+/// The same, and makes its model ready.
+pub(super) fn evaluator(repo: &Path, root: &Path, model: Option<&str>, now: UtcSeconds) -> anyhow::Result<Evaluator> {
+    Ok(Evaluator::new(&verified(repo, root, model, now)?)?)
+}
+
+/// Features and situation of one account that synced at `now`, right after its last transaction.
+pub(super) fn synced(histories: &Histories, ix: usize, now: UtcSeconds) -> Option<(FeatureVector, Situation)> {
     let (account, rows) = histories.get(ix)?;
     let last = rows.last()?;
     let mut state = histories.state_before(ix)?;
@@ -62,10 +61,22 @@ pub(super) fn curve(
     let balance = Money::floor_at_zero(state.balance_minor());
     // The history ends in its own time; the sync is one second later, and the model is run as if that were now.
     let features = state.snapshot(last.at.plus(1));
-    let situation = Situation::fresh(balance, account.tier, now, rows.len() as u64);
+    Some((features, Situation::fresh(balance, account.tier, now, rows.len() as u64)))
+}
+
+/// Its limits.
+pub(super) fn curve(
+    evaluator: &Evaluator,
+    histories: &Histories,
+    ix: usize,
+    ages: &[Age],
+    now: UtcSeconds,
+) -> Option<Curve> {
+    let (features, situation) = synced(histories, ix, now)?;
     let decisions =
         ages.iter().map(|age| (*age, evaluator.decide(&features, &situation, now.plus(age.seconds())))).collect();
-    Some(Curve { account: account.name.clone(), balance, tier: account.tier, decisions })
+    let account = histories.get(ix)?.0.name.clone();
+    Some(Curve { account, balance: situation.balance, tier: situation.tier, decisions })
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
