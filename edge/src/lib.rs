@@ -13,7 +13,7 @@ pub mod storage;
 
 pub mod trust;
 
-#[cfg(feature = "tract")]
+#[cfg(feature = "tract-core")]
 pub mod tract;
 
 pub mod model;

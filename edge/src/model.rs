@@ -6,10 +6,10 @@ use std::sync::Arc;
 use plimsoll_kernel::onnx::Operator;
 use plimsoll_kernel::{File, Refused};
 
-#[cfg(not(feature = "tract"))]
+#[cfg(not(feature = "tract-core"))]
 use plimsoll_kernel::Kernel as Engine;
 
-#[cfg(feature = "tract")]
+#[cfg(feature = "tract-core")]
 use crate::tract::Plan as Engine;
 
 /// A model ready to run. Cheap to clone, safe to share between threads.
@@ -77,8 +77,12 @@ impl Model {
             }
         }
         let (features, outputs) = (ensemble.forest.features(), ensemble.forest.outputs());
-        #[cfg(not(feature = "tract"))]
+        #[cfg(not(feature = "tract-core"))]
         let engine = Engine::new(&ensemble.forest)?;
+        #[cfg(all(feature = "tract-core", not(feature = "tract")))]
+        let engine = plimsoll_kernel::Kernel::new(&ensemble.forest)
+            .map(|kernel| Engine::of_kernel(kernel, features))?
+            .map_err(|reason| RefuseModel::Engine { reason })?;
         #[cfg(feature = "tract")]
         let engine = Engine::new(bytes, features).map_err(|reason| RefuseModel::Engine { reason })?;
         Ok(Self(Arc::new(Inner { engine, features, outputs, version, properties })))

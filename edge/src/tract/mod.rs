@@ -1,11 +1,15 @@
-//! The kernel inside tract: any ONNX graph around the trees runs here.
+//! The kernel inside tract: under `tract-onnx` any ONNX graph around the trees runs; under `tract-core` the trees alone,
+//! in a graph made by hand, at half the size.
 
+#[cfg(feature = "tract")]
+mod onnx;
 mod operator;
 
-pub use operator::onnx;
+#[cfg(feature = "tract")]
+pub use onnx::onnx;
 
 use plimsoll_kernel::forest::ONE;
-use tract_hir::internal::*;
+use tract_core::internal::*;
 
 /// A graph optimised by tract, ready to run.
 #[derive(Debug)]
@@ -13,15 +17,31 @@ pub(crate) struct Plan(Arc<TypedRunnableModel>);
 
 impl Plan {
     /// Prepares a checked file over rows of `columns`.
+    #[cfg(feature = "tract")]
     pub(crate) fn new(bytes: &[u8], columns: usize) -> Result<Self, String> {
+        use tract_hir::internal::{Framework as _, InferenceFact, InferenceModelExt as _};
         let plan = || -> TractResult<Arc<TypedRunnableModel>> {
             let mut reader = bytes;
             let rows = 1usize;
-            operator::onnx()
+            onnx()
                 .model_for_read(&mut reader)?
                 .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), [rows, columns]))?
                 .into_optimized()?
                 .into_runnable()
+        };
+        plan().map(Self).map_err(|e| format!("{e:#}"))
+    }
+
+    /// Prepares a kernel over rows of `columns`.
+    #[cfg(not(feature = "tract"))]
+    pub(crate) fn of_kernel(kernel: plimsoll_kernel::Kernel, columns: usize) -> Result<Self, String> {
+        let plan = || -> TractResult<Arc<TypedRunnableModel>> {
+            let mut model = TypedModel::default();
+            let rows = 1usize;
+            let features = model.add_source("features", f32::fact([rows, columns]))?;
+            let fractions = model.wire_node("trees", operator::Trees::new(kernel, None, false), &[features])?;
+            model.select_output_outlets(&fractions)?;
+            model.into_optimized()?.into_runnable()
         };
         plan().map(Self).map_err(|e| format!("{e:#}"))
     }
@@ -39,13 +59,14 @@ impl Plan {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tract"))]
 mod tests {
     use std::collections::BTreeMap;
 
     use plimsoll_model::forest::{Forest, Node, Tree};
     use plimsoll_model::onnx::ModelFile;
     use prost::Message as _;
+    use tract_hir::internal::{Framework as _, InferenceFact, InferenceModelExt as _};
     use tract_onnx::pb;
 
     use super::*;

@@ -1,45 +1,12 @@
-//! The tree ensembles for tract, which has no regressor, no `TreeEnsemble` and a slow classifier: standard ONNX in, our
-//! kernel inside.
-//!
-//! tract follows tree indices unchecked; here the node first goes through the kernel's reader, which checks every one.
+//! The kernel as an operator of tract.
 
 use plimsoll_kernel::Kernel;
 use plimsoll_kernel::forest::ONE;
-use plimsoll_kernel::onnx::{Ensemble, Operator, PostTransform};
-use prost::Message as _;
-use tract_hir::internal::*;
-use tract_onnx::model::{Onnx, ParsingContext};
-use tract_onnx::pb::NodeProto;
-
-/// tract's ONNX reader with the three tree ensembles registered.
-///
-/// They evaluate what [`plimsoll_kernel::onnx`] reads and refuse the rest when the graph is loaded.
-pub fn onnx() -> Onnx {
-    let mut onnx = tract_onnx::onnx();
-    for operator in ["TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"] {
-        onnx.op_register.insert(operator, build);
-    }
-    onnx
-}
-
-fn build(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let ensemble = Ensemble::read_node(&node.encode_to_vec())?;
-    if let Operator::Classifier { never_negative: true, .. } = ensemble.operator {
-        // ONNX Runtime then takes the sum for a probability and leaves out the transform; the standard does not say so.
-        bail!("a classifier without a negative leaf means different things to different runtimes");
-    }
-    let kernel = Kernel::new(&ensemble.forest)?;
-    let labels = match ensemble.operator {
-        Operator::Classifier { labels, .. } => Some(labels),
-        Operator::Regressor | Operator::Ensemble => None,
-    };
-    let logistic = ensemble.post_transform == PostTransform::Logistic;
-    Ok((expand(Trees(Arc::new(Inner { kernel, labels, logistic }))), vec![]))
-}
+use tract_core::internal::*;
 
 /// The operator: `[rows, F]` f32 in. Out: `[rows, outputs]` f32, or for a classifier `[rows]` i64 and `[rows, 2]` f32.
 #[derive(Clone, Debug)]
-struct Trees(Arc<Inner>);
+pub(super) struct Trees(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -66,6 +33,24 @@ impl Inner {
     }
 }
 
+impl Trees {
+    /// * `labels`: of a classifier, whose scores are probabilities when it is `logistic`.
+    pub(super) fn new(kernel: Kernel, labels: Option<[i64; 2]>, logistic: bool) -> Self {
+        Self(Arc::new(Inner { kernel, labels, logistic }))
+    }
+
+    /// Whether labels come out beside the table.
+    #[cfg(feature = "tract")]
+    pub(super) fn classifies(&self) -> bool {
+        self.0.labels.is_some()
+    }
+
+    /// Columns of the table that comes out.
+    pub(super) fn columns(&self) -> usize {
+        self.0.columns()
+    }
+}
+
 impl PartialEq for Trees {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -73,46 +58,6 @@ impl PartialEq for Trees {
 }
 
 impl Eq for Trees {}
-
-impl Expansion for Trees {
-    fn name(&self) -> StaticName {
-        "TreeEnsemble".into()
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        s: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        s.equals(&inputs[0].datum_type, DatumType::F32)?;
-        s.equals(&inputs[0].rank, 2)?;
-        let table = if self.0.labels.is_some() {
-            check_output_arity(outputs, 2)?;
-            s.equals(&outputs[0].datum_type, DatumType::I64)?;
-            s.equals(&outputs[0].rank, 1)?;
-            s.equals(&outputs[0].shape[0], &inputs[0].shape[0])?;
-            &outputs[1]
-        } else {
-            check_output_arity(outputs, 1)?;
-            &outputs[0]
-        };
-        s.equals(&table.datum_type, DatumType::F32)?;
-        s.equals(&table.rank, 2)?;
-        s.equals(&table.shape[0], &inputs[0].shape[0])?;
-        s.equals(&table.shape[1], self.0.columns().to_dim())?;
-        Ok(())
-    }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        Ok(1 + usize::from(self.0.labels.is_some()))
-    }
-
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, self.clone(), inputs)
-    }
-}
 
 impl Op for Trees {
     fn name(&self) -> StaticName {
@@ -150,7 +95,7 @@ impl EvalOp for Trees {
 impl TypedOp for Trees {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let rows = inputs[0].shape[0].clone();
-        let table = f32::fact(&[rows.clone(), self.0.columns().to_dim()]);
+        let table = f32::fact(&[rows.clone(), self.columns().to_dim()]);
         Ok(match self.0.labels {
             Some(_) => tvec!(i64::fact(&[rows]), table),
             None => tvec!(table),
