@@ -49,6 +49,7 @@ use plimsoll_model::artifact::{MODEL_BYTES_MAX, sha256_hex};
 pub use audit::{Audited, audit};
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle, BundleFull};
 pub use floors::{Floors, ModelFloor};
+pub use provider::StrictEd25519;
 pub use refresh::SIGNED_AT;
 pub use refuse::{RefuseRelease, Role};
 pub use release::Verified;
