@@ -5,6 +5,7 @@ cd "$(dirname "$0")"
 
 need() { command -v "$1" >/dev/null || { echo "test.sh: $1 is missing: $2" >&2; exit 1; }; }
 need cargo "install Rust 1.95 or later, https://rustup.rs"
+need c++ "install g++ or clang, for libFuzzer"
 need python3 "install Python 3.11 or later, with venv"
 
 requirements=benches/oracles/requirements.txt
@@ -21,3 +22,12 @@ export PLIMSOLL_PYTHON="$PWD/.venv/bin/python"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 cargo test --workspace "$@"
+
+# Hostile bytes, ten seconds for each reader; a long run is `fuzz/run.sh 600`.
+fuzz/run.sh 10
+# The suite is not part of this repository: see edge/conformance/run.sh.
+if [ -n "${TUF_CONFORMANCE:-}" ]; then
+  edge/conformance/run.sh "$TUF_CONFORMANCE"
+else
+  echo "test.sh: not run: tuf-conformance; set TUF_CONFORMANCE to a checkout of it"
+fi

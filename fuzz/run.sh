@@ -15,7 +15,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # `--target` keeps the flags away from build scripts.
 counters="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-RUSTFLAGS="$counters" cargo build --quiet --release --locked --target "$host"
+RUSTFLAGS="$counters" cargo build --quiet --release --target "$host"
 bin=${CARGO_TARGET_DIR:-target}/$host/release
 
 mkdir -p findings

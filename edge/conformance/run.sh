@@ -10,7 +10,7 @@ shift
 command -v faketime >/dev/null || { echo "run.sh: faketime is missing: apt install faketime" >&2; exit 1; }
 
 cd "$here"
-cargo build --quiet --release --locked
+cargo build --quiet --release
 client=${CARGO_TARGET_DIR:-$here/target}/release/plimsoll-conformance
 cp xfails "$client.xfails"
 
