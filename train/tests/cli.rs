@@ -135,7 +135,7 @@ fn the_demo_prints_a_certificate_and_limits_with_their_reasons() {
     for word in ["Certificate", "tier", "limit", "bound", "reason", "report.html", "manual_wallet"] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    assert_eq!(listing(&dir.path().join("plimsoll-demo")), ["data", "keys", "repository", "run"]);
+    assert_eq!(listing(&dir.path().join("plimsoll-demo")), ["data", "issuer", "keys", "repository", "run"]);
     // Again over itself; but not over somebody's files.
     works(dir.path(), &args);
     std::fs::write(dir.path().join("plimsoll-demo/mine"), "mine").expect("writes");

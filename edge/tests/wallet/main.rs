@@ -9,6 +9,8 @@ mod bank;
 
 mod authorise;
 
+mod device;
+
 mod grants;
 
 mod lives;
