@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use crate::forest::{Node, Parts};
 use crate::layout::sort;
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Why};
 
 /// The columns that splits read, and their thresholds.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Splits {
 }
 
 impl Coder {
-    pub(crate) fn new(parts: &Parts) -> Result<(Self, Splits), Refused> {
+    pub(crate) fn new(parts: &Parts) -> Result<(Self, Splits), Fault> {
         let mut keys: Vec<u64> = parts.nodes.iter().filter_map(key).collect();
         sort(&mut keys);
         keys.dedup();
@@ -57,7 +57,7 @@ impl Coder {
             let first = coder.thresholds.len();
             let size = (of_column.len() + 1).next_power_of_two();
             if size > 1 << 16 {
-                return Err(Refused::TooLarge { what: "thresholds of one column", max: (1 << 16) - 1 });
+                return Err(Fault::at((1 << 16) - 1, &Why::TooLarge("thresholds of one column")));
             }
             coder.thresholds.extend(of_column.iter().map(|key| unkey(*key as u32)));
             coder.thresholds.resize(first + size.max(16), f32::INFINITY);
@@ -85,6 +85,14 @@ impl Coder {
     pub(crate) fn code(&self, row: &[f32], mut put: impl FnMut(usize, u32)) {
         for (ix, column) in self.columns.iter().enumerate() {
             let x = row[column.feature as usize];
+            if let Some(pivots) = self.pivots.get(ix).filter(|_| COUNTS) {
+                // For everything but NaN the last of each sixteen is not below, so `min` only stops NaN.
+                let sixteens = column.size.max(16) / 16;
+                let at = 16 * above(x, pivots).min(sixteens - 1);
+                let sixteen = self.thresholds[(column.first + at) as usize..].first_chunk();
+                put(ix, at + above(x, sixteen.expect("columns are whole sixteens")).min(15));
+                continue;
+            }
             let thresholds = &self.thresholds[column.first as usize..][..column.size as usize];
             // Halving without a branch on the data. The last threshold is infinite, so only NaN passes it, and it
             // is never looked at.
@@ -100,6 +108,16 @@ impl Coder {
             put(ix, at);
         }
     }
+}
+
+/// Counting sixteen and sixteen, four at a time, beats halving, which stalls at every step. Without vectors it does not.
+const COUNTS: bool = !cfg!(target_arch = "wasm32") || cfg!(target_feature = "simd128");
+
+/// How many of sixteen thresholds `x` is not below or equal to.
+#[inline]
+fn above(x: f32, thresholds: &[f32; PIVOTS]) -> u32 {
+    #[expect(clippy::neg_cmp_op_on_partial_ord)]
+    thresholds.iter().map(|t| u32::from(!(x <= *t))).sum()
 }
 
 impl Splits {

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Refused, Why};
 
 /// One, in steps: leaves are whole numbers of 2⁻²⁰.
 pub const ONE: u32 = 1 << 20;
@@ -75,14 +75,18 @@ impl Forest {
     /// a threshold that is not finite, a leaf with no value or two for one output, an output that no leaf adds to,
     /// or leaves that could sum to 2²⁴ steps in one output.
     pub fn new(parts: Parts) -> Result<Self, Refused> {
+        Ok(Self::checked(parts)?)
+    }
+
+    pub(crate) fn checked(parts: Parts) -> Result<Self, Fault> {
         let outputs = parts.base.len();
-        let within = |what, count, max| if count > max { Err(Refused::TooLarge { what, max }) } else { Ok(()) };
-        within("features", parts.features, FEATURES_MAX)?;
-        within("outputs", outputs, OUTPUTS_MAX)?;
-        within("nodes", parts.nodes.len(), NODES_MAX)?;
-        within("leaf values", parts.values.len(), NODES_MAX)?;
+        let within = |count, max, why| if count > max { Err(Fault::at(max, why)) } else { Ok(()) };
+        within(parts.features, FEATURES_MAX, &Why::TooLarge("features"))?;
+        within(outputs, OUTPUTS_MAX, &Why::TooLarge("outputs"))?;
+        within(parts.nodes.len(), NODES_MAX, &Why::TooLarge("nodes"))?;
+        within(parts.values.len(), NODES_MAX, &Why::TooLarge("leaf values"))?;
         if outputs == 0 {
-            return Err(Refused::Graph { why: "has no output" });
+            return Err(Fault::at(0, &Why::Graph("has no output")));
         }
 
         // Each output's worst case is the sum over trees of the tree's largest leaf.
@@ -94,40 +98,40 @@ impl Forest {
             let mut largest = [0u32; OUTPUTS_MAX];
             open.push((*root, *root));
             while let Some((from, at)) = open.pop() {
-                let refused = |node: u32, why| Err(Refused::Node { node: node as usize, why });
+                let refused = |node: u32, why| Err(Fault::at(node as usize, why));
                 // A second way to a node is a loop or a shared branch; both are no tree.
                 match reached.get_mut(at as usize) {
-                    None => return refused(from, "points outside"),
-                    Some(true) => return refused(from, "points at a node that hangs elsewhere"),
+                    None => return refused(from, &Why::Node("points outside")),
+                    Some(true) => return refused(from, &Why::Node("points at a node that hangs elsewhere")),
                     Some(new) => *new = true,
                 }
                 match parts.nodes[at as usize] {
                     Node::Split { feature, threshold, low, high } => {
                         if !threshold.is_finite() {
-                            return refused(at, "has a threshold that is not finite");
+                            return refused(at, &Why::Node("has a threshold that is not finite"));
                         }
                         if usize::from(feature) >= parts.features {
-                            return refused(at, "reads a column that rows do not have");
+                            return refused(at, &Why::Node("reads a column that rows do not have"));
                         }
                         open.push((at, high));
                         open.push((at, low));
                     }
                     Node::Leaf { first, end } => {
                         let Some(values) = parts.values.get(first as usize..end as usize) else {
-                            return refused(at, "has values outside the list");
+                            return refused(at, &Why::Node("has values outside the list"));
                         };
                         let mut seen = 0u64;
                         for value in values {
                             let bit = 1u64.checked_shl(value.output).unwrap_or(0);
                             if value.output as usize >= outputs || seen & bit != 0 {
-                                return refused(at, "adds to an output that is not there, or twice to one");
+                                return refused(at, &Why::Node("adds to an output that is not there, or twice to one"));
                             }
                             seen |= bit;
                             let most = &mut largest[value.output as usize];
                             *most = value.steps.unsigned_abs().max(*most);
                         }
                         if seen == 0 {
-                            return refused(at, "is a leaf without a value");
+                            return refused(at, &Why::Node("is a leaf without a value"));
                         }
                         added_to |= seen;
                     }
@@ -138,14 +142,14 @@ impl Forest {
             }
         }
         if let Some(node) = reached.iter().position(|r| !r) {
-            return Err(Refused::Node { node, why: "hangs in no tree" });
+            return Err(Fault::at(node, &Why::Node("hangs in no tree")));
         }
         for (output, sum) in sums.into_iter().enumerate() {
             if added_to >> output & 1 == 0 {
-                return Err(Refused::Empty { output });
+                return Err(Fault::at(output, &Why::Empty));
             }
             if sum >= SUM_BOUND {
-                return Err(Refused::Sum { output, sum });
+                return Err(Fault::at(output, &Why::Sum));
             }
         }
         Ok(Self(parts))

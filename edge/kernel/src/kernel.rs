@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use crate::code::Coder;
 use crate::forest::{Forest, OUTPUTS_MAX};
-use crate::layout::Layout;
+use crate::layout::{Blocks, Layout};
 use crate::refuse::Refused;
-use crate::walk::walk;
+use crate::walk::{slots, walk};
 
 /// A forest laid out for speed. Every way to evaluate it gives the same bits as [`Forest::evaluate`].
 #[derive(Clone, Debug)]
@@ -15,17 +15,10 @@ pub struct Kernel {
     features: usize,
     outputs: usize,
     coder: Coder,
-    cells: Cells,
+    layout: Layout,
     /// Found out once, when the forest was laid out.
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     avx512: Option<crate::avx512::Avx512>,
-}
-
-#[derive(Clone, Debug)]
-enum Cells {
-    /// Bytes: at most 256 columns, of at most 255 thresholds.
-    Narrow(Layout<u8>),
-    Wide(Layout<u16>),
 }
 
 impl Kernel {
@@ -36,18 +29,14 @@ impl Kernel {
     pub fn new(forest: &Forest) -> Result<Self, Refused> {
         let parts = forest.parts();
         let (coder, splits) = Coder::new(parts)?;
-        let cells = if coder.narrow {
-            Cells::Narrow(Layout::new(parts, &splits)?)
-        } else {
-            Cells::Wide(Layout::new(parts, &splits)?)
-        };
+        let layout = Layout::new(parts, &splits, coder.narrow)?;
         Ok(Self {
             features: forest.features(),
             outputs: forest.outputs(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             avx512: crate::avx512::Avx512::fits(&coder),
             coder,
-            cells,
+            layout,
         })
     }
 
@@ -81,11 +70,8 @@ impl Kernel {
     }
 
     /// Trees that are walked: those of one structure count once, those without a split not at all.
-    pub fn walks(&self) -> usize {
-        match &self.cells {
-            Cells::Narrow(layout) => layout.walks,
-            Cells::Wide(layout) => layout.walks,
-        }
+    pub const fn walks(&self) -> usize {
+        self.layout.walks
     }
 
     /// The steps of every output for one row.
@@ -127,25 +113,28 @@ impl Kernel {
     }
 
     fn rows(&self, rows: &[f32], columns: usize, steps: &mut [i32]) {
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        if let (Some(avx512), Cells::Narrow(layout)) = (self.avx512, &self.cells) {
-            return avx512.rows(&self.coder, layout, rows, columns, steps);
-        }
-        match &self.cells {
-            Cells::Narrow(layout) => {
+        let layout = &self.layout;
+        match &layout.blocks {
+            Blocks::Narrow(blocks) => {
+                #[cfg(all(feature = "std", target_arch = "x86_64"))]
+                if let Some(avx512) = self.avx512 {
+                    return avx512.rows(&self.coder, layout, blocks, rows, columns, steps);
+                }
                 let mut codes = [0u8; 256];
                 for (row, steps) in rows.chunks(columns).zip(steps.chunks_mut(self.outputs)) {
                     self.coder.code(row, |column, code| codes[column & 255] = code as u8);
                     steps.copy_from_slice(&layout.base);
-                    walk(layout, |column| codes[usize::from(column)], steps);
+                    let code = |column| codes[usize::from(column)];
+                    walk(layout, &|at, together| slots(blocks, at, together, layout.depth, code), steps);
                 }
             }
-            Cells::Wide(layout) => {
+            Blocks::Wide(blocks) => {
                 let mut codes = vec![0u16; self.coder.columns.len()];
                 for (row, steps) in rows.chunks(columns).zip(steps.chunks_mut(self.outputs)) {
                     self.coder.code(row, |column, code| codes[column] = code as u16);
                     steps.copy_from_slice(&layout.base);
-                    walk(layout, |column| codes[usize::from(column)], steps);
+                    let code = |column| codes[usize::from(column)];
+                    walk(layout, &|at, together| slots(blocks, at, together, layout.depth, code), steps);
                 }
             }
         }

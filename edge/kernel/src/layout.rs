@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use crate::code::Splits;
 use crate::forest::{Node, OUTPUTS_MAX, Parts};
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Why};
 
 /// Levels of splits in a block at most: 63 splits are one comparison of 64 bytes.
 pub(crate) const DEPTH_MAX: u32 = 6;
@@ -58,13 +58,13 @@ pub(crate) struct Group {
 
 /// A forest as blocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout<C> {
+pub(crate) struct Layout {
     /// Levels of every block.
     pub(crate) depth: u32,
     /// Trees after merging.
     pub(crate) walks: usize,
     pub(crate) groups: Vec<Group>,
-    pub(crate) blocks: Vec<Block<C>>,
+    pub(crate) blocks: Blocks,
     /// For each block: steps of its leaves, or where in `rows` they are. Links add nothing.
     pub(crate) slots: Vec<[i32; CELLS]>,
     /// For each block: the next one. Leaves lead to block 0, which leads to itself and adds nothing. Empty when no
@@ -77,26 +77,37 @@ pub(crate) struct Layout<C> {
     pub(crate) base: Vec<i32>,
 }
 
-/// A cell's number.
-pub(crate) trait Code: Copy + Default + Ord {
-    /// No row's code is above it.
-    const MAX: Self;
-    fn of(number: u16) -> Self;
+/// The splits of all blocks.
+#[derive(Clone, Debug)]
+pub(crate) enum Blocks {
+    /// At most 256 columns, of at most 255 thresholds.
+    Narrow(Vec<Block<u8>>),
+    Wide(Vec<Block<u16>>),
 }
 
-impl Code for u8 {
-    const MAX: Self = u8::MAX;
-
-    fn of(number: u16) -> Self {
-        number as u8
+impl Blocks {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Narrow(blocks) => blocks.len(),
+            Self::Wide(blocks) => blocks.len(),
+        }
     }
-}
 
-impl Code for u16 {
-    const MAX: Self = u16::MAX;
+    /// One more block that goes low everywhere: no row's code is above the largest number.
+    fn push(&mut self) {
+        match self {
+            Self::Narrow(blocks) => blocks.push(Block { column: [0; CELLS], code: [u8::MAX; CELLS] }),
+            Self::Wide(blocks) => blocks.push(Block { column: [0; CELLS], code: [u16::MAX; CELLS] }),
+        }
+    }
 
-    fn of(number: u16) -> Self {
-        number
+    fn set(&mut self, block: usize, cell: usize, (column, code): (u16, u16)) {
+        match self {
+            Self::Narrow(blocks) => {
+                (blocks[block].column[cell], blocks[block].code[cell]) = (column as u8, code as u8);
+            }
+            Self::Wide(blocks) => (blocks[block].column[cell], blocks[block].code[cell]) = (column, code),
+        }
     }
 }
 
@@ -125,8 +136,8 @@ struct Shape {
 
 const LEAF: u32 = u32::MAX;
 
-impl<C: Code> Layout<C> {
-    pub(crate) fn new(parts: &Parts, splits: &Splits) -> Result<Self, Refused> {
+impl Layout {
+    pub(crate) fn new(parts: &Parts, splits: &Splits, narrow: bool) -> Result<Self, Fault> {
         let mut base = parts.base.clone();
         let mut shapes = Shapes { trees: Vec::new(), splits: Vec::new(), leaves: Vec::new() };
         for root in &parts.roots {
@@ -150,7 +161,7 @@ impl<C: Code> Layout<C> {
             depth,
             walks: merged.len(),
             groups: Vec::new(),
-            blocks: Vec::new(),
+            blocks: if narrow { Blocks::Narrow(Vec::new()) } else { Blocks::Wide(Vec::new()) },
             slots: Vec::new(),
             links: Vec::new(),
             rows: Vec::new(),
@@ -185,11 +196,11 @@ impl<C: Code> Layout<C> {
     }
 
     /// One more block that goes low everywhere and adds nothing.
-    fn block(&mut self) -> Result<usize, Refused> {
+    fn block(&mut self) -> Result<usize, Fault> {
         if self.blocks.len() == BLOCKS_MAX {
-            return Err(Refused::TooLarge { what: "blocks of splits", max: BLOCKS_MAX });
+            return Err(Fault::at(BLOCKS_MAX, &Why::TooLarge("blocks of splits")));
         }
-        self.blocks.push(Block { column: [C::default(); CELLS], code: [C::MAX; CELLS] });
+        self.blocks.push();
         self.slots.push([0; CELLS]);
         if !self.links.is_empty() {
             self.links.push([0; CELLS]);
@@ -198,10 +209,10 @@ impl<C: Code> Layout<C> {
     }
 
     /// One more leaf of zeros.
-    fn row(&mut self) -> Result<usize, Refused> {
+    fn row(&mut self) -> Result<usize, Fault> {
         let at = self.rows.len();
         if at + self.chunks > ROWS_MAX {
-            return Err(Refused::TooLarge { what: "leaf values", max: ROWS_MAX * LANES });
+            return Err(Fault::at(ROWS_MAX * LANES, &Why::TooLarge("leaf values")));
         }
         self.rows.resize(at + self.chunks, Lanes::default());
         Ok(at)
@@ -215,7 +226,7 @@ impl<C: Code> Layout<C> {
         shapes: &Shapes,
         tree: &Merged,
         block: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Fault> {
         let mut leaf = 0;
         let root = shapes.trees[tree.trees[0] as usize].root;
         let mut open = vec![(root, block, 1usize, 0u32)];
@@ -227,9 +238,7 @@ impl<C: Code> Layout<C> {
                     self.links[block][cell - (1 << self.depth)] = next as u32;
                     (block, cell, level) = (next, 1, 0);
                 }
-                let (column, code) = splits.find(node);
-                self.blocks[block].column[cell] = C::of(column);
-                self.blocks[block].code[cell] = C::of(code);
+                self.blocks.set(block, cell, splits.find(node));
                 open.push((high, block, 2 * cell + 1, level + 1));
                 open.push((low, block, 2 * cell, level + 1));
             } else {

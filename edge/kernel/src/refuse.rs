@@ -1,10 +1,11 @@
 //! Why bytes or nodes are no forest that this kernel walks.
 
-use alloc::string::String;
 use core::fmt;
 
+use crate::onnx::NAMES;
+
 /// Why a file or a forest was refused. Nothing of it was evaluated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
     /// Not protobuf, or cut short.
@@ -33,8 +34,8 @@ pub enum Refused {
     },
     /// An attribute that is missing, unknown, or has a value that this kernel does not evaluate.
     Attribute {
-        /// Which, as the file spells it.
-        name: String,
+        /// Which; `"(not in the standard)"` when no tree ensemble has one of its name.
+        name: &'static str,
         /// What is wrong with it.
         why: &'static str,
     },
@@ -54,8 +55,6 @@ pub enum Refused {
     Sum {
         /// Which output.
         output: usize,
-        /// The largest sum of sizes, in steps.
-        sum: u64,
     },
 }
 
@@ -69,11 +68,65 @@ impl fmt::Display for Refused {
             Self::Attribute { name, why } => write!(f, "attribute {name} {why}"),
             Self::Node { node, why } => write!(f, "node {node} {why}"),
             Self::Empty { output } => write!(f, "no leaf adds to output {output}"),
-            Self::Sum { output, sum } => {
-                write!(f, "leaves of output {output} can sum to {sum} steps; from 2^24 on float32 is not exact")
+            Self::Sum { output } => {
+                write!(f, "leaves of output {output} can sum to 2^24 steps or more; float32 is then not exact")
             }
         }
     }
 }
 
 impl core::error::Error for Refused {}
+
+/// [`Refused`] on its way out: two words, copied, never dropped. As the enum it would cost kilobytes of code, for each
+/// `?` moves it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    why: &'static Why,
+    at: u32,
+}
+
+/// What is wrong; the number beside it says where.
+#[derive(Debug)]
+pub(crate) enum Why {
+    /// At a byte.
+    Protobuf,
+    /// At a field of this message.
+    Field(&'static str),
+    /// There may be so many of these.
+    TooLarge(&'static str),
+    /// Nowhere.
+    Graph(&'static str),
+    /// At an attribute, by its place in [`NAMES`].
+    Attribute(&'static str),
+    /// At a node.
+    Node(&'static str),
+    /// At an output.
+    Empty,
+    /// At an output.
+    Sum,
+}
+
+impl Fault {
+    #[cold]
+    pub(crate) const fn at(at: usize, why: &'static Why) -> Self {
+        Self { why, at: at as u32 }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(Fault { why, at }: Fault) -> Self {
+        let place = at as usize;
+        match *why {
+            Why::Protobuf => Self::Protobuf { at: place },
+            Why::Field(message) => Self::Field { message, field: at },
+            Why::TooLarge(what) => Self::TooLarge { what, max: place },
+            Why::Graph(why) => Self::Graph { why },
+            Why::Attribute(why) => {
+                Self::Attribute { name: NAMES.get(place).copied().unwrap_or("(not in the standard)"), why }
+            }
+            Why::Node(why) => Self::Node { node: place, why },
+            Why::Empty => Self::Empty { output: place },
+            Why::Sum => Self::Sum { output: place },
+        }
+    }
+}

@@ -3,23 +3,19 @@
 //! A walk down a block is a chain of loads, each waiting for the one before; eight independent chains keep the core
 //! busy.
 
-use crate::layout::{Block, CELLS, Code, LANES, Layout, WIDTH};
+use crate::layout::{Block, CELLS, LANES, Layout, WIDTH};
 
 /// Adds every tree's leaf for one coded row to `sums`, one for each output.
-pub(crate) fn walk<C: Code>(layout: &Layout<C>, row: impl Fn(C) -> C + Copy, sums: &mut [i32]) {
+///
+/// * `slots`: where the row comes out of each of eight blocks; the flag says that they stand side by side.
+pub(crate) fn walk(layout: &Layout, slots: &dyn Fn(&[usize; WIDTH], bool) -> [usize; WIDTH], sums: &mut [i32]) {
     for group in &layout.groups {
         let end = group.first + group.count;
         let mut sum = 0;
         for first in (group.first..end).step_by(WIDTH) {
-            let first = first as usize;
-            let mut at: [usize; WIDTH] = core::array::from_fn(|seat| first + seat);
+            let mut at: [usize; WIDTH] = core::array::from_fn(|seat| first as usize + seat);
             for pass in 0..group.passes {
-                let slots = if pass == 0 {
-                    let blocks = layout.blocks[first..].first_chunk().expect("groups are whole eights");
-                    slots(blocks, layout.depth, row)
-                } else {
-                    slots(&at.map(|at| layout.blocks[at]), layout.depth, row)
-                };
+                let slots = slots(&at, pass == 0);
                 for (at, slot) in at.iter_mut().zip(slots) {
                     let found = layout.slots[*at][slot];
                     match group.output {
@@ -45,9 +41,22 @@ pub(crate) fn walk<C: Code>(layout: &Layout<C>, row: impl Fn(C) -> C + Copy, sum
     }
 }
 
-/// Where a row comes out of each of eight blocks.
+/// Where a row comes out of each of eight blocks. `row` gives the code of a column.
 #[inline(always)]
-fn slots<C: Code>(blocks: &[Block<C>; WIDTH], depth: u32, row: impl Fn(C) -> C) -> [usize; WIDTH] {
+pub(crate) fn slots<C: Copy + Ord>(
+    blocks: &[Block<C>],
+    at: &[usize; WIDTH],
+    together: bool,
+    depth: u32,
+    row: impl Fn(C) -> C,
+) -> [usize; WIDTH] {
+    let copied;
+    let blocks: &[Block<C>; WIDTH] = if together {
+        blocks[at[0]..].first_chunk().expect("groups are whole eights")
+    } else {
+        copied = at.map(|at| blocks[at]);
+        &copied
+    };
     let mut at = [1usize; WIDTH];
     for _ in 0..depth {
         for (at, block) in at.iter_mut().zip(blocks) {

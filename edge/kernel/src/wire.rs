@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Why};
 
 /// A message being read. `start` is its offset in the file, for messages to people.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl<'a> Message<'a> {
     }
 
     /// The next field, or `None` at the message's end.
-    pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Refused> {
+    fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Fault> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
@@ -53,11 +53,11 @@ impl<'a> Message<'a> {
         Ok(Some((tag >> 3, value)))
     }
 
-    fn refused(&self) -> Refused {
-        Refused::Protobuf { at: self.start + self.at }
+    fn refused(&self) -> Fault {
+        Fault::at(self.start + self.at, &Why::Protobuf)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Refused> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let rest = &self.bytes[self.at..];
         if length > rest.len() {
             return Err(self.refused());
@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
         Ok(&rest[..length])
     }
 
-    fn varint(&mut self) -> Result<u64, Refused> {
+    fn varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -79,9 +79,74 @@ impl<'a> Message<'a> {
         Err(self.refused())
     }
 
-    fn fixed32(&mut self) -> Result<u32, Refused> {
+    fn fixed32(&mut self) -> Result<u32, Fault> {
         let bytes = self.take(4)?;
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+}
+
+/// The fields of a message that there may be once, by number.
+pub(crate) struct Fields<'a> {
+    values: [Option<Value<'a>>; FIELDS],
+    what: &'static Why,
+}
+
+/// Field numbers that any message of ONNX has with us are below.
+const FIELDS: usize = 21;
+
+impl<'a> Message<'a> {
+    /// Reads the whole message: fields of `once` at most once each, those of `many` go to `each` as they come, and
+    /// there are no others. Both are bits of field numbers. Protobuf lets the last of a repeated scalar win; we let
+    /// none.
+    pub(crate) fn fields(
+        mut self,
+        what: &'static Why,
+        once: u32,
+        many: u32,
+        each: &mut dyn FnMut(u32, Value<'a>) -> Result<Option<()>, Fault>,
+    ) -> Result<Fields<'a>, Fault> {
+        let mut fields = Fields { values: [None; FIELDS], what };
+        while let Some((field, value)) = self.field()? {
+            let bit = 1u32.checked_shl(field).unwrap_or(0);
+            let understood = if many & bit != 0 {
+                each(field, value)?
+            } else {
+                match fields.values.get_mut(field as usize) {
+                    Some(place @ None) if once & bit != 0 => {
+                        *place = Some(value);
+                        Some(())
+                    }
+                    _ => None,
+                }
+            };
+            understood.ok_or(Fault::at(field as usize, what))?;
+        }
+        Ok(fields)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The number in a field, 0 when it is not there.
+    pub(crate) fn int(&self, field: u32) -> Result<i64, Fault> {
+        match self.values[field as usize] {
+            None => Ok(0),
+            Some(Value::Varint(value)) => Ok(value as i64),
+            Some(_) => Err(Fault::at(field as usize, self.what)),
+        }
+    }
+
+    /// Whether a field is there.
+    pub(crate) fn has(&self, field: u32) -> bool {
+        self.values[field as usize].is_some()
+    }
+
+    /// The text, bytes or message in a field, empty when it is not there.
+    pub(crate) fn message(&self, field: u32) -> Result<Message<'a>, Fault> {
+        match self.values[field as usize] {
+            None => Ok(Message::new(&[])),
+            Some(Value::Bytes(message)) => Ok(message),
+            Some(_) => Err(Fault::at(field as usize, self.what)),
+        }
     }
 }
 
@@ -94,16 +159,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A signed number; `None` when it is something else.
-    pub(crate) const fn int(self) -> Option<i64> {
-        match self {
-            Self::Varint(value) => Some(value as i64),
-            _ => None,
-        }
-    }
-
     /// One more number of a list, or a packed run of them.
-    pub(crate) fn ints(self, into: &mut Vec<i64>) -> Result<Option<()>, Refused> {
+    pub(crate) fn ints(self, into: &mut Vec<i64>) -> Result<Option<()>, Fault> {
         match self {
             Self::Varint(value) => into.push(value as i64),
             Self::Bytes(mut packed) => {
@@ -117,7 +174,7 @@ impl<'a> Value<'a> {
     }
 
     /// One more float of a list, or a packed run of them.
-    pub(crate) fn floats(self, into: &mut Vec<f32>) -> Result<Option<()>, Refused> {
+    pub(crate) fn floats(self, into: &mut Vec<f32>) -> Result<Option<()>, Fault> {
         match self {
             Self::Fixed32(bits) => into.push(f32::from_bits(bits)),
             Self::Bytes(mut packed) => {

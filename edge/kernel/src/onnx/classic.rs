@@ -3,42 +3,37 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::attributes::{Attributes, LENGTH, MISSING, refused};
+use super::attributes::{Attributes, Kind, LENGTH, Name, refused};
 use super::{Ensemble, Operator, PostTransform};
 use crate::forest::{FEATURES_MAX, Forest, NODES_MAX, Node, OUTPUTS_MAX, Parts, Value, steps_of};
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Why};
 
-pub(super) fn regressor(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Refused> {
-    let outputs = a.int("n_targets")?.ok_or_else(|| refused("n_targets", MISSING))?;
-    let outputs = usize::try_from(outputs).ok().filter(|o| *o <= OUTPUTS_MAX);
-    let outputs = outputs.ok_or(Refused::TooLarge { what: "outputs", max: OUTPUTS_MAX })?;
-    if a.text("aggregate_function")?.is_some_and(|f| f != b"SUM") {
-        return Err(refused("aggregate_function", "is not SUM"));
-    }
-    if a.text("post_transform")?.is_some_and(|t| t != b"NONE") {
-        return Err(refused("post_transform", "is not NONE"));
-    }
-    let names = ["target_treeids", "target_nodeids", "target_ids", "target_weights"];
+pub(super) fn regressor(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Fault> {
+    let outputs = a.outputs()?;
+    let text = |a: &super::attributes::Attribute<'_>, text: &[u8]| a.inner.is_some_and(|m| m.bytes() == text);
+    a.hold(Name::AggregateFunction, Kind::String, &Why::Attribute("is not SUM"), &|a| text(a, b"SUM"))?;
+    a.hold(Name::PostTransform, Kind::String, &Why::Attribute("is not NONE"), &|a| text(a, b"NONE"))?;
+    let names = [Name::TargetTreeids, Name::TargetNodeids, Name::TargetIds, Name::TargetWeights];
     let forest = forest(a, names, outputs, features)?;
     Ok(Ensemble { operator: Operator::Regressor, post_transform: PostTransform::None, forest })
 }
 
-pub(super) fn classifier(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Refused> {
-    let labels = a.ints("classlabels_int64s")?;
-    let labels = labels.ok_or_else(|| refused("classlabels_int64s", MISSING))?;
-    let labels = <[i64; 2]>::try_from(labels.as_slice());
-    let labels = labels.map_err(|_| refused("classlabels_int64s", "are not two"))?;
-    let post_transform = match a.text("post_transform")? {
+pub(super) fn classifier(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Fault> {
+    let labels = a.need(Name::ClasslabelsInt64s, Kind::Ints)?.ints;
+    let &[negative, positive] = labels.as_slice() else {
+        return refused(Name::ClasslabelsInt64s, &Why::Attribute("are not two"));
+    };
+    let post_transform = match a.take(Name::PostTransform, Kind::String)?.and_then(|a| a.inner).map(|m| m.bytes()) {
         None | Some(b"NONE") => PostTransform::None,
         Some(b"LOGISTIC") => PostTransform::Logistic,
-        Some(_) => return Err(refused("post_transform", "is neither NONE nor LOGISTIC")),
+        Some(_) => return refused(Name::PostTransform, &Why::Attribute("is neither NONE nor LOGISTIC")),
     };
     // One output: every leaf adds to class 0, which for two classes is how writers say "the margin of the second".
-    let names = ["class_treeids", "class_nodeids", "class_ids", "class_weights"];
+    let names = [Name::ClassTreeids, Name::ClassNodeids, Name::ClassIds, Name::ClassWeights];
     let forest = forest(a, names, 1, features)?;
-    let parts = forest.parts();
-    let never_negative = parts.values.iter().all(|v| v.steps >= 0);
-    Ok(Ensemble { operator: Operator::Classifier { labels, never_negative }, post_transform, forest })
+    let never_negative = forest.parts().values.iter().all(|v| v.steps >= 0);
+    let operator = Operator::Classifier { labels: [negative, positive], never_negative };
+    Ok(Ensemble { operator, post_transform, forest })
 }
 
 /// Nodes that belong together: the tree's id, its first node, and the one after its last.
@@ -50,42 +45,48 @@ struct Run {
 
 fn forest(
     a: &mut Attributes<'_>,
-    [of_tree, of_node, of_output, weights]: [&'static str; 4],
+    [of_tree, of_node, of_output, weights]: [Name; 4],
     outputs: usize,
     features: Option<usize>,
-) -> Result<Forest, Refused> {
-    let base = match a.floats("base_values")? {
-        None => vec![0; outputs],
-        Some(base) if base.len() != outputs => return Err(refused("base_values", LENGTH)),
-        Some(base) => {
-            let base: Option<Vec<i32>> = base.into_iter().map(steps_of).collect();
-            base.ok_or_else(|| refused("base_values", "are not whole numbers of 2^-20 steps"))?
+) -> Result<Forest, Fault> {
+    if outputs > OUTPUTS_MAX {
+        return Err(Fault::at(OUTPUTS_MAX, &Why::TooLarge("outputs")));
+    }
+    let mut base = vec![0; outputs];
+    if let Some(values) = a.take(Name::BaseValues, Kind::Floats)? {
+        if values.floats.len() != outputs {
+            return refused(Name::BaseValues, LENGTH);
         }
-    };
+        for (base, value) in base.iter_mut().zip(values.floats) {
+            let why = &Why::Attribute("are not whole numbers of 2^-20 steps");
+            *base = steps_of(value).ok_or(Fault::at(Name::BaseValues as usize, why))?;
+        }
+    }
 
-    let modes = a.texts("nodes_modes")?.ok_or_else(|| refused("nodes_modes", MISSING))?;
+    let modes = a.need(Name::Modes, Kind::Strings)?.texts;
     let count = modes.len();
     if count > NODES_MAX {
-        return Err(Refused::TooLarge { what: "nodes", max: NODES_MAX });
+        return Err(Fault::at(NODES_MAX, &Why::TooLarge("nodes")));
     }
-    let trees = a.ints_of("nodes_treeids", count)?;
-    let ids = a.ints_of("nodes_nodeids", count)?;
-    let columns = a.ints_of("nodes_featureids", count)?;
-    let thresholds = a.floats_of("nodes_values", count)?;
-    let lows = a.ints_of("nodes_truenodeids", count)?;
-    let highs = a.ints_of("nodes_falsenodeids", count)?;
+    let trees = a.ints_of(Name::Treeids, count)?;
+    let ids = a.ints_of(Name::Nodeids, count)?;
+    let columns = a.ints_of(Name::Featureids, count)?;
+    let thresholds = a.need(Name::Values, Kind::Floats)?.floats;
+    if thresholds.len() != count {
+        return refused(Name::Values, LENGTH);
+    }
+    let lows = a.ints_of(Name::Truenodeids, count)?;
+    let highs = a.ints_of(Name::Falsenodeids, count)?;
     a.missing_goes_high(count)?;
     // How often training rows came by: says nothing about the answer.
-    if a.floats("nodes_hitrates")?.is_some_and(|h| h.len() != count) {
-        return Err(refused("nodes_hitrates", LENGTH));
-    }
+    a.hold(Name::Hitrates, Kind::Floats, LENGTH, &|a| a.floats.len() == count)?;
 
     // `at[first + id]` is the position of the tree's node of that id.
     let mut runs: Vec<Run> = Vec::new();
     for (ix, tree) in trees.iter().enumerate() {
         match runs.last_mut() {
             Some(run) if run.tree == *tree => run.end = ix + 1,
-            Some(run) if run.tree > *tree => return node(ix, "is of a tree that ended before"),
+            Some(run) if run.tree > *tree => return node(ix, &Why::Node("is of a tree that ended before")),
             _ => runs.push(Run { tree: *tree, first: ix, end: ix + 1 }),
         }
     }
@@ -94,7 +95,7 @@ fn forest(
         for (ix, id) in ids.iter().enumerate().take(run.end).skip(run.first) {
             match slot(run, *id).map(|s| &mut at[s]) {
                 Some(at) if *at == u32::MAX => *at = ix as u32,
-                _ => return node(ix, "has an id that is taken, or beyond the tree's nodes"),
+                _ => return node(ix, &Why::Node("has an id that is taken, or beyond the tree's nodes")),
             }
         }
     }
@@ -107,20 +108,21 @@ fn forest(
                 b"LEAF" => Node::Leaf { first: 0, end: 0 },
                 b"BRANCH_LEQ" => {
                     let (Some(low), Some(high)) = (child(lows[ix]), child(highs[ix])) else {
-                        return node(ix, "points outside");
+                        return node(ix, &Why::Node("points outside"));
                     };
                     let column = columns[ix];
                     let Ok(feature) = u16::try_from(column) else {
-                        return node(ix, "reads a column that rows do not have");
+                        return node(ix, &Why::Node("reads a column that rows do not have"));
                     };
                     Node::Split { feature, threshold: thresholds[ix], low, high }
                 }
-                _ => return node(ix, "is neither BRANCH_LEQ nor LEAF"),
+                _ => return node(ix, &Why::Node("is neither BRANCH_LEQ nor LEAF")),
             });
         }
     }
 
-    let weights = a.floats(weights)?.ok_or_else(|| refused(weights, MISSING))?;
+    let weights = a.need(weights, Kind::Floats)?.floats;
+    let leaves = of_node;
     let of_tree = a.ints_of(of_tree, weights.len())?;
     let of_node = a.ints_of(of_node, weights.len())?;
     let of_output = a.ints_of(of_output, weights.len())?;
@@ -133,14 +135,14 @@ fn forest(
         let owner = runs.get(run).filter(|r| r.tree == of_tree[ix]);
         let owner = owner.and_then(|r| slot(r, of_node[ix])).map(|s| at[s]);
         let Some((owner, Node::Leaf { first, end })) = owner.map(|o| (o, &mut nodes[o as usize])) else {
-            return Err(refused(LEAVES, "name a node that is no leaf, or are not in the order of trees"));
+            return refused(leaves, &Why::Attribute("name a node that is no leaf, or one of another tree's turn"));
         };
         let place = ix as u32;
         match last {
             // Its other values came right before.
             Some(last) if last == owner => *end = place + 1,
             _ if *end == 0 => (*first, *end) = (place, place + 1),
-            _ => return node(owner as usize, "has its leaf values in two places"),
+            _ => return node(owner as usize, &Why::Node("has its leaf values in two places")),
         }
         last = Some(owner);
         let steps = steps_of(weight);
@@ -152,11 +154,10 @@ fn forest(
 
     let roots = runs.iter().map(|run| run.first as u32).collect();
     let features = features.unwrap_or_else(|| columns_read(&nodes));
-    Forest::new(Parts { features, base, roots, nodes, values })
+    Forest::checked(Parts { features, base, roots, nodes, values })
 }
 
-const LEAVES: &str = "(leaf ids)";
-pub(super) const NOT_WHOLE: &str = "is a leaf that is not a whole number of 2^-20 steps";
+pub(super) const NOT_WHOLE: &Why = &Why::Node("is a leaf that is not a whole number of 2^-20 steps");
 
 /// Columns a row must have for these nodes.
 pub(super) fn columns_read(nodes: &[Node]) -> usize {
@@ -171,6 +172,6 @@ fn slot(run: &Run, id: i64) -> Option<usize> {
     usize::try_from(id).ok().filter(|id| *id < run.end - run.first).map(|id| run.first + id)
 }
 
-pub(super) fn node<T>(node: usize, why: &'static str) -> Result<T, Refused> {
-    Err(Refused::Node { node, why })
+pub(super) const fn node<T>(node: usize, why: &'static Why) -> Result<T, Fault> {
+    Err(Fault::at(node, why))
 }

@@ -3,11 +3,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::attributes::{Attributes, LENGTH, MISSING, refused};
+use super::attributes::{Attributes, Kind, LENGTH, Name, refused};
 use super::classic::{NOT_WHOLE, columns_read, node};
-use super::{Ensemble, FLOAT, Once, Operator, PostTransform};
+use super::{Ensemble, FLOAT, Operator, PostTransform, bits};
 use crate::forest::{Forest, NODES_MAX, Node, OUTPUTS_MAX, Parts, Value, steps_of};
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Why};
 use crate::wire::Message;
 
 /// `TensorProto.UINT8`.
@@ -19,37 +19,34 @@ const NONE: i64 = 0;
 /// `nodes_modes`.
 const BRANCH_LEQ: u8 = 0;
 
-pub(super) fn read(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Refused> {
-    let outputs = a.int("n_targets")?.ok_or_else(|| refused("n_targets", MISSING))?;
-    let outputs = usize::try_from(outputs).ok().filter(|o| *o <= OUTPUTS_MAX);
-    let outputs = outputs.ok_or(Refused::TooLarge { what: "outputs", max: OUTPUTS_MAX })?;
-    if a.int("aggregate_function")?.is_some_and(|f| f != SUM) {
-        return Err(refused("aggregate_function", "is not SUM"));
-    }
-    if a.int("post_transform")?.is_some_and(|t| t != NONE) {
-        return Err(refused("post_transform", "is not NONE"));
-    }
+pub(super) fn read(a: &mut Attributes<'_>, features: Option<usize>) -> Result<Ensemble, Fault> {
+    let outputs = a.outputs()?;
+    a.hold(Name::AggregateFunction, Kind::Int, &Why::Attribute("is not SUM"), &|a| a.int == SUM)?;
+    a.hold(Name::PostTransform, Kind::Int, &Why::Attribute("is not NONE"), &|a| a.int == NONE)?;
 
-    let columns = a.ints("nodes_featureids")?.ok_or_else(|| refused("nodes_featureids", MISSING))?;
+    let columns = a.need(Name::Featureids, Kind::Ints)?.ints;
     let splits = columns.len();
-    let thresholds = floats(a, "nodes_splits")?;
-    let modes = bytes(a, "nodes_modes")?;
+    let thresholds = floats(a, Name::Splits)?;
+    let modes = bytes(a, Name::Modes)?;
     if thresholds.len() != splits || modes.len() != splits {
-        return Err(refused("nodes_splits", LENGTH));
+        return refused(Name::Splits, LENGTH);
     }
-    let lows = a.ints_of("nodes_truenodeids", splits)?;
-    let highs = a.ints_of("nodes_falsenodeids", splits)?;
-    let low_is_leaf = a.ints_of("nodes_trueleafs", splits)?;
-    let high_is_leaf = a.ints_of("nodes_falseleafs", splits)?;
+    let lows = a.ints_of(Name::Truenodeids, splits)?;
+    let highs = a.ints_of(Name::Falsenodeids, splits)?;
+    let low_is_leaf = a.ints_of(Name::Trueleafs, splits)?;
+    let high_is_leaf = a.ints_of(Name::Falseleafs, splits)?;
     a.missing_goes_high(splits)?;
-    if a.tensor("nodes_hitrates")?.is_some_and(|t| tensor(t).is_none_or(|t| t.count != splits)) {
-        return Err(refused("nodes_hitrates", LENGTH));
+    // How often training rows came by: says nothing about the answer.
+    let of_splits = |m: Message<'_>| tensor(m).is_some_and(|t| t.count == splits);
+    a.hold(Name::Hitrates, Kind::Tensor, LENGTH, &|a| a.inner.is_some_and(of_splits))?;
+    let weights = floats(a, Name::LeafWeights)?;
+    let targets = a.ints_of(Name::LeafTargetids, weights.len())?;
+    let roots = a.need(Name::TreeRoots, Kind::Ints)?.ints;
+    if outputs > OUTPUTS_MAX {
+        return Err(Fault::at(OUTPUTS_MAX, &Why::TooLarge("outputs")));
     }
-    let weights = floats(a, "leaf_weights")?;
-    let targets = a.ints_of("leaf_targetids", weights.len())?;
-    let roots = a.ints("tree_roots")?.ok_or_else(|| refused("tree_roots", MISSING))?;
     if splits + weights.len() > NODES_MAX {
-        return Err(Refused::TooLarge { what: "nodes", max: NODES_MAX });
+        return Err(Fault::at(NODES_MAX, &Why::TooLarge("nodes")));
     }
 
     // Leaves come after the splits among the forest's nodes.
@@ -64,13 +61,13 @@ pub(super) fn read(a: &mut Attributes<'_>, features: Option<usize>) -> Result<En
             usize::try_from(id).ok().filter(|id| *id < there).map(|id| (skip + id) as u32)
         };
         let (Some(low), Some(high)) = (child(lows[ix], low_is_leaf[ix]), child(highs[ix], high_is_leaf[ix])) else {
-            return node(ix, "points outside");
+            return node(ix, &Why::Node("points outside"));
         };
         let Ok(feature) = u16::try_from(columns[ix]) else {
-            return node(ix, "reads a column that rows do not have");
+            return node(ix, &Why::Node("reads a column that rows do not have"));
         };
         if modes[ix] != BRANCH_LEQ {
-            return node(ix, "is not BRANCH_LEQ");
+            return node(ix, &Why::Node("is not BRANCH_LEQ"));
         }
         nodes.push(Node::Split { feature, threshold: thresholds[ix], low, high });
     }
@@ -86,7 +83,7 @@ pub(super) fn read(a: &mut Attributes<'_>, features: Option<usize>) -> Result<En
     let mut alone = Vec::new();
     for root in roots {
         let Some(root) = usize::try_from(root).ok().filter(|r| *r < splits) else {
-            return Err(refused("tree_roots", "points outside"));
+            return refused(Name::TreeRoots, &Why::Attribute("points outside"));
         };
         match nodes[root] {
             // The operator has no tree without a split: a lone leaf is written as a split with both ways to it.
@@ -100,7 +97,7 @@ pub(super) fn read(a: &mut Attributes<'_>, features: Option<usize>) -> Result<En
     if !alone.is_empty() {
         drop_splits(&mut nodes, &mut starts, &alone);
     }
-    let forest = Forest::new(Parts { features, base: vec![0; outputs], roots: starts, nodes, values })?;
+    let forest = Forest::checked(Parts { features, base: vec![0; outputs], roots: starts, nodes, values })?;
     Ok(Ensemble { operator: Operator::Ensemble, post_transform: PostTransform::None, forest })
 }
 
@@ -138,40 +135,49 @@ struct Tensor<'a> {
     ints: Vec<i64>,
 }
 
-fn floats(a: &mut Attributes<'_>, name: &'static str) -> Result<Vec<f32>, Refused> {
-    let of = a.tensor(name)?.ok_or_else(|| refused(name, MISSING))?;
-    let numbers = tensor(of).filter(|t| t.element == FLOAT && t.ints.is_empty()).and_then(|t| match t.raw {
-        Some(raw) => (raw.len() == t.count * 4 && t.floats.is_empty())
-            .then(|| raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        None => (t.floats.len() == t.count).then_some(t.floats),
+fn floats(a: &mut Attributes<'_>, name: Name) -> Result<Vec<f32>, Fault> {
+    let of = a.need(name, Kind::Tensor)?.inner.and_then(tensor).filter(|t| t.element == FLOAT && t.ints.is_empty());
+    let numbers = of.map(|mut t| {
+        if let Some(raw) = t.raw {
+            t.floats.extend(raw.chunks(4).map(|b| b.try_into().map_or(f32::NAN, f32::from_le_bytes)));
+        }
+        (t.count, t.floats)
     });
-    numbers.ok_or_else(|| refused(name, "is not a list of float32"))
+    match numbers {
+        Some((count, floats)) if floats.len() == count => Ok(floats),
+        _ => refused(name, &Why::Attribute("is not a list of float32")),
+    }
 }
 
-fn bytes(a: &mut Attributes<'_>, name: &'static str) -> Result<Vec<u8>, Refused> {
-    let of = a.tensor(name)?.ok_or_else(|| refused(name, MISSING))?;
-    let numbers = tensor(of).filter(|t| t.element == UINT8 && t.floats.is_empty()).and_then(|t| match t.raw {
-        Some(raw) => (raw.len() == t.count && t.ints.is_empty()).then(|| raw.to_vec()),
-        None if t.ints.len() == t.count => t.ints.into_iter().map(|i| u8::try_from(i).ok()).collect(),
-        None => None,
+fn bytes(a: &mut Attributes<'_>, name: Name) -> Result<Vec<u8>, Fault> {
+    let of = a.need(name, Kind::Tensor)?.inner.and_then(tensor).filter(|t| t.element == UINT8 && t.floats.is_empty());
+    let numbers = of.map(|mut t| {
+        t.ints.extend(t.raw.unwrap_or_default().iter().map(|b| i64::from(*b)));
+        (t.count, t.ints)
     });
-    numbers.ok_or_else(|| refused(name, "is not a list of bytes"))
+    match numbers {
+        // What is no byte is no mode either.
+        Some((count, ints)) if ints.len() == count => {
+            Ok(ints.into_iter().map(|i| u8::try_from(i).unwrap_or(u8::MAX)).collect())
+        }
+        _ => refused(name, &Why::Attribute("is not a list of bytes")),
+    }
 }
 
-fn tensor(mut message: Message<'_>) -> Option<Tensor<'_>> {
+fn tensor(message: Message<'_>) -> Option<Tensor<'_>> {
     let mut tensor = Tensor { element: 0, count: 0, raw: None, floats: Vec::new(), ints: Vec::new() };
     let mut dimensions = Vec::new();
-    let mut once = Once::new("a tensor");
-    while let Some((field, value)) = message.field().ok()? {
-        match field {
-            1 => value.ints(&mut dimensions).ok()??,
-            2 => tensor.element = once.int(field, value).ok()?,
-            4 => value.floats(&mut tensor.floats).ok()??,
-            5 => value.ints(&mut tensor.ints).ok()??,
-            8 => once.meets(field).ok()?,
-            9 => tensor.raw = Some(once.message(field, value).ok()?.bytes()),
-            _ => return None,
-        }
+    // Besides: its name.
+    let once = bits(&[2, 8, 9]);
+    let fields = message.fields(&Why::Field("a tensor"), once, bits(&[1, 4, 5]), &mut |field, value| match field {
+        1 => value.ints(&mut dimensions),
+        4 => value.floats(&mut tensor.floats),
+        _ => value.ints(&mut tensor.ints),
+    });
+    let fields = fields.ok()?;
+    tensor.element = fields.int(2).ok()?;
+    if fields.has(9) {
+        tensor.raw = Some(fields.message(9).ok()?.bytes());
     }
     // A longer list would be refused for its length later; here it could be large.
     tensor.count = usize::try_from(*dimensions.first()?).ok().filter(|c| dimensions.len() == 1 && *c <= NODES_MAX)?;

@@ -21,9 +21,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::forest::{FEATURES_MAX, Forest};
-use crate::refuse::Refused;
+use crate::refuse::{Fault, Refused, Why};
 use crate::wire::{Message, Value};
 use attributes::Attributes;
+pub(crate) use attributes::NAMES;
 
 /// Bytes a file may have.
 pub const FILE_MAX: usize = 2_000_000;
@@ -84,32 +85,30 @@ impl File {
     /// # Errors
     /// [`Refused`], saying what is wrong with it and where.
     pub fn read(bytes: &[u8]) -> Result<Self, Refused> {
+        Ok(Self::checked(bytes)?)
+    }
+
+    fn checked(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.len() > FILE_MAX {
-            return Err(Refused::TooLarge { what: "bytes", max: FILE_MAX });
+            return Err(Fault::at(FILE_MAX, &Why::TooLarge("bytes")));
         }
-        let (mut version, mut graph, mut opset, mut properties) = (0, None, None, Vec::new());
-        let mut once = Once::new("the model");
-        let mut model = Message::new(bytes);
-        while let Some((field, value)) = model.field()? {
-            match field {
-                // IR version, producer and its version, domain, description.
-                1..=4 | 6 => once.meets(field)?,
-                5 => version = once.int(field, value)?,
-                7 => graph = Some(once.message(field, value)?),
-                8 => {
-                    let (domain, number) = operator_set(once.inner(field, value)?)?;
-                    if domain == ML_DOMAIN && opset.replace(number).is_some() {
-                        return Err(once.refused(field));
-                    }
-                }
-                14 => properties.push(property(once.inner(field, value)?)?),
-                _ => return Err(once.refused(field)),
+        let (mut opset, mut properties) = (None, Vec::new());
+        // Besides: IR version, producer and its version, domain, description.
+        let once = bits(&[1, 2, 3, 4, 5, 6, 7]);
+        let model = Message::new(bytes).fields(&MODEL, once, bits(&[8, 14]), &mut |field, value| {
+            let Some(message) = value.message() else { return Ok(None) };
+            if field == 14 {
+                properties.push(property(message)?);
+                return Ok(Some(()));
             }
-        }
-        let graph = Graph::read(graph.ok_or(Refused::Graph { why: "is missing" })?)?;
-        let opset = opset.ok_or(Refused::Graph { why: "comes without a version of ai.onnx.ml" })?;
-        let ensemble = Node::read(graph.node)?.ensemble(Some(graph.features), Some(opset), Some(&graph))?;
-        Ok(Self { ensemble, version, properties })
+            let set = message.fields(&Why::Field("an operator set"), bits(&[1, 2]), 0, &mut none)?;
+            let ours = set.message(1)?.bytes() == ML_DOMAIN;
+            Ok(if ours && opset.replace(set.int(2)?).is_some() { None } else { Some(()) })
+        })?;
+        let graph = Graph::read(model.message(7)?)?;
+        let opset = opset.ok_or(Fault::at(0, &Why::Graph("comes without a version of ai.onnx.ml")))?;
+        let ensemble = Node::read(graph.node)?.ensemble(Some((&graph, opset)))?;
+        Ok(Self { ensemble, version: model.int(5)?, properties })
     }
 
     /// The value of one of the file's properties.
@@ -130,8 +129,29 @@ impl Ensemble {
         if bytes.len() > 2 * FILE_MAX {
             return Err(Refused::TooLarge { what: "bytes", max: 2 * FILE_MAX });
         }
-        Node::read(Message::new(bytes))?.ensemble(None, None, None)
+        Ok(Node::read(Message::new(bytes))?.ensemble(None)?)
     }
+}
+
+static MODEL: Why = Why::Field("the model");
+
+/// Field numbers as bits.
+const fn bits(fields: &[u32]) -> u32 {
+    let (mut bits, mut ix) = (0, 0);
+    while ix < fields.len() {
+        bits |= 1 << fields[ix];
+        ix += 1;
+    }
+    bits
+}
+
+/// For messages of which no field may be repeated.
+fn none(_: u32, _: Value<'_>) -> Result<Option<()>, Fault> {
+    Ok(None)
+}
+
+const fn graph<T>(why: &'static Why) -> Result<T, Fault> {
+    Err(Fault::at(0, why))
 }
 
 struct Graph<'a> {
@@ -142,85 +162,85 @@ struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    fn read(mut graph: Message<'a>) -> Result<Self, Refused> {
-        let (mut node, mut input, mut outputs) = (None, None, Vec::new());
-        let mut once = Once::new("the graph");
-        while let Some((field, value)) = graph.field()? {
+    fn read(message: Message<'a>) -> Result<Self, Fault> {
+        let (mut nodes, mut inputs, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        // Besides: name, description.
+        message.fields(&Why::Field("the graph"), bits(&[2, 10]), bits(&[1, 11, 12]), &mut |field, value| {
+            let Some(message) = value.message() else { return Ok(None) };
             match field {
-                1 if node.is_some() => return Err(Refused::Graph { why: "has more than one node" }),
-                1 => node = Some(once.inner(field, value)?),
-                // Name, description.
-                2 | 10 => once.meets(field)?,
-                11 if input.is_some() => return Err(Refused::Graph { why: "has more than one input" }),
-                11 => input = Some(named(once.inner(field, value)?)?),
-                12 => outputs.push(named(once.inner(field, value)?)?.0),
-                _ => return Err(once.refused(field)),
+                1 if nodes.is_empty() => nodes.push(message),
+                1 => return graph(&Why::Graph("has more than one node")),
+                11 if inputs.is_empty() => inputs.push(named(message)?),
+                11 => return graph(&Why::Graph("has more than one input")),
+                _ => outputs.push(named(message)?.0),
             }
-        }
-        let node = node.ok_or(Refused::Graph { why: "has no node" })?;
-        let (input, of) = input.ok_or(Refused::Graph { why: "has no input" })?;
-        let features = of.map(columns).transpose()?.flatten();
-        let features = features.ok_or(Refused::Graph { why: "has an input that is not [rows, F] of float32" })?;
+            Ok(Some(()))
+        })?;
+        let (Some(node), Some((input, tensor))) = (nodes.pop(), inputs.pop()) else {
+            return graph(&Why::Graph("has no node, or no input"));
+        };
+        let Some(features) = columns(tensor)? else {
+            return graph(&Why::Graph("has an input that is not [rows, F] of float32"));
+        };
         Ok(Self { node, features, input, outputs })
     }
 }
 
-#[derive(Default)]
 struct Node<'a> {
     operator: &'a [u8],
-    domain: &'a [u8],
+    ours: bool,
     inputs: Vec<&'a [u8]>,
     outputs: Vec<&'a [u8]>,
     attributes: Attributes<'a>,
 }
 
 impl<'a> Node<'a> {
-    fn read(mut message: Message<'a>) -> Result<Self, Refused> {
-        let mut node = Self::default();
-        let mut once = Once::new("the node");
-        while let Some((field, value)) = message.field()? {
+    fn read(message: Message<'a>) -> Result<Self, Fault> {
+        let (mut inputs, mut outputs, mut attributes) = (Vec::new(), Vec::new(), Attributes::default());
+        // Besides: name, description.
+        let once = bits(&[3, 4, 6, 7]);
+        let node = message.fields(&Why::Field("the node"), once, bits(&[1, 2, 5]), &mut |field, value| {
+            let Some(message) = value.message() else { return Ok(None) };
             match field {
-                1 => node.inputs.push(once.inner(field, value)?.bytes()),
-                2 => node.outputs.push(once.inner(field, value)?.bytes()),
-                // Name, description.
-                3 | 6 => once.meets(field)?,
-                4 => node.operator = once.message(field, value)?.bytes(),
-                5 => node.attributes.read(once.inner(field, value)?)?,
-                7 => node.domain = once.message(field, value)?.bytes(),
-                _ => return Err(once.refused(field)),
+                1 => inputs.push(message.bytes()),
+                2 => outputs.push(message.bytes()),
+                _ => attributes.read(message)?,
             }
-        }
-        Ok(node)
+            Ok(Some(()))
+        })?;
+        let ours = node.message(7)?.bytes() == ML_DOMAIN;
+        Ok(Self { operator: node.message(4)?.bytes(), ours, inputs, outputs, attributes })
     }
 
-    fn ensemble(
-        mut self,
-        features: Option<usize>,
-        opset: Option<i64>,
-        graph: Option<&Graph<'a>>,
-    ) -> Result<Ensemble, Refused> {
-        let (versions, outputs) = match self.operator {
-            b"TreeEnsembleRegressor" if self.domain == ML_DOMAIN => (1..=5, 1),
-            b"TreeEnsembleClassifier" if self.domain == ML_DOMAIN => (1..=5, 2),
-            b"TreeEnsemble" if self.domain == ML_DOMAIN => (5..=5, 1),
-            _ => return Err(Refused::Graph { why: "is of another operator than the tree ensembles of ai.onnx.ml" }),
+    /// The ensemble of the node, held against the graph and operator set around it when they are known.
+    fn ensemble(mut self, around: Option<(&Graph<'a>, i64)>) -> Result<Ensemble, Fault> {
+        let a = &mut self.attributes;
+        let features = around.map(|(graph, _)| graph.features);
+        let (first_version, outputs) = match self.operator {
+            b"TreeEnsembleRegressor" => (1, 1),
+            b"TreeEnsembleClassifier" => (1, 2),
+            b"TreeEnsemble" => (5, 1),
+            _ => (0, 0),
         };
-        if opset.is_some_and(|v| !versions.contains(&v)) {
-            return Err(Refused::Graph { why: "asks for a version of ai.onnx.ml that has not this operator" });
+        if first_version == 0 || !self.ours {
+            return graph(&Why::Graph("is of another operator than the tree ensembles of ai.onnx.ml"));
         }
         if self.inputs.len() != 1 || self.outputs.len() != outputs {
-            return Err(Refused::Graph { why: "feeds its node otherwise than by one table" });
+            return graph(&Why::Graph("feeds its node otherwise than by one table"));
         }
-        if let Some(graph) = graph {
-            let wired = self.inputs[0] == graph.input && !graph.outputs.is_empty();
-            if !wired || !graph.outputs.iter().all(|name| self.outputs.contains(name)) {
-                return Err(Refused::Graph { why: "does not lead from its input through its node to its outputs" });
+        if let Some((around, opset)) = around {
+            if !(first_version..=5).contains(&opset) {
+                return graph(&Why::Graph("asks for a version of ai.onnx.ml that has not this operator"));
+            }
+            let wired = self.inputs[0] == around.input && !around.outputs.is_empty();
+            if !wired || !around.outputs.iter().all(|name| self.outputs.contains(name)) {
+                return graph(&Why::Graph("does not lead from its input through its node to its outputs"));
             }
         }
         let ensemble = match self.operator {
-            b"TreeEnsembleRegressor" => classic::regressor(&mut self.attributes, features)?,
-            b"TreeEnsembleClassifier" => classic::classifier(&mut self.attributes, features)?,
-            _ => ensemble::read(&mut self.attributes, features)?,
+            b"TreeEnsembleRegressor" => classic::regressor(a, features)?,
+            b"TreeEnsembleClassifier" => classic::classifier(a, features)?,
+            _ => ensemble::read(a, features)?,
         };
         self.attributes.none_left()?;
         Ok(ensemble)
@@ -228,122 +248,34 @@ impl<'a> Node<'a> {
 }
 
 /// Name and `tensor_type` of a `ValueInfoProto`.
-fn named(mut info: Message<'_>) -> Result<(&[u8], Option<Message<'_>>), Refused> {
-    let (mut name, mut tensor) = (&[][..], None);
-    let mut once = Once::new("an input or output");
-    while let Some((field, value)) = info.field()? {
-        match field {
-            1 => name = once.message(field, value)?.bytes(),
-            2 => {
-                let mut of = once.message(field, value)?;
-                let mut once = Once::new("a type");
-                while let Some((field, value)) = of.field()? {
-                    match field {
-                        1 => tensor = Some(once.message(field, value)?),
-                        _ => return Err(once.refused(field)),
-                    }
-                }
-            }
-            3 => once.meets(field)?,
-            _ => return Err(once.refused(field)),
-        }
-    }
-    Ok((name, tensor))
+fn named(info: Message<'_>) -> Result<(&[u8], Message<'_>), Fault> {
+    let info = info.fields(&Why::Field("an input or output"), bits(&[1, 2, 3]), 0, &mut none)?;
+    let of = info.message(2)?.fields(&Why::Field("a type"), bits(&[1]), 0, &mut none)?;
+    Ok((info.message(1)?.bytes(), of.message(1)?))
 }
 
 /// F of a `[rows, F]` f32 tensor.
-fn columns(mut tensor: Message<'_>) -> Result<Option<usize>, Refused> {
-    let (mut element, mut dimensions, mut last) = (0, 0, None);
-    let mut once = Once::new("a tensor type");
-    while let Some((field, value)) = tensor.field()? {
-        match field {
-            1 => element = once.int(field, value)?,
-            2 => {
-                let mut shape = once.message(field, value)?;
-                let once = Once::new("a shape");
-                while let Some((field, value)) = shape.field()? {
-                    let mut dimension =
-                        if field == 1 { once.inner(field, value)? } else { return Err(once.refused(field)) };
-                    dimensions += 1;
-                    last = None;
-                    let mut once = Once::new("a dimension");
-                    while let Some((field, value)) = dimension.field()? {
-                        match field {
-                            1 => last = Some(once.int(field, value)?),
-                            2 | 3 => once.meets(field)?,
-                            _ => return Err(once.refused(field)),
-                        }
-                    }
-                }
-            }
-            _ => return Err(once.refused(field)),
-        }
-    }
-    let columns = last.and_then(|c| usize::try_from(c).ok()).filter(|c| *c <= FEATURES_MAX);
-    Ok(columns.filter(|_| element == FLOAT && dimensions == 2))
+fn columns(tensor: Message<'_>) -> Result<Option<usize>, Fault> {
+    let tensor = tensor.fields(&Why::Field("a tensor type"), bits(&[1, 2]), 0, &mut none)?;
+    let (mut dimensions, mut last) = (0, None);
+    tensor.message(2)?.fields(&Why::Field("a shape"), 0, bits(&[1]), &mut |_, value| {
+        let Some(message) = value.message() else { return Ok(None) };
+        // Besides: the name of a dimension without a number, and its denotation.
+        let dimension = message.fields(&Why::Field("a dimension"), bits(&[1, 2, 3]), 0, &mut none)?;
+        dimensions += 1;
+        last = if dimension.has(1) { usize::try_from(dimension.int(1)?).ok() } else { None };
+        Ok(Some(()))
+    })?;
+    let columns = last.filter(|c| *c <= FEATURES_MAX);
+    Ok(if tensor.int(1)? == FLOAT && dimensions == 2 { columns } else { None })
 }
 
-fn operator_set(mut set: Message<'_>) -> Result<(&[u8], i64), Refused> {
-    let (mut domain, mut version) = (&[][..], 0);
-    let mut once = Once::new("an operator set");
-    while let Some((field, value)) = set.field()? {
-        match field {
-            1 => domain = once.message(field, value)?.bytes(),
-            2 => version = once.int(field, value)?,
-            _ => return Err(once.refused(field)),
-        }
-    }
-    Ok((domain, version))
-}
-
-fn property(mut entry: Message<'_>) -> Result<(String, String), Refused> {
-    let mut pair = [""; 2];
-    let mut once = Once::new("a property");
-    while let Some((field, value)) = entry.field()? {
-        let Some(text) = pair.get_mut((field as usize).wrapping_sub(1)) else { return Err(once.refused(field)) };
-        let bytes = once.message(field, value)?.bytes();
-        *text = core::str::from_utf8(bytes).map_err(|_| once.refused(field))?;
-    }
-    Ok((pair[0].into(), pair[1].into()))
-}
-
-/// The fields of one message met so far: protobuf lets the last of a repeated scalar win, we let none.
-struct Once {
-    message: &'static str,
-    seen: u32,
-}
-
-impl Once {
-    const fn new(message: &'static str) -> Self {
-        Self { message, seen: 0 }
-    }
-
-    const fn refused(&self, field: u32) -> Refused {
-        Refused::Field { message: self.message, field }
-    }
-
-    /// A field that there may be once. Numbers above 31 are not asked for.
-    fn meets(&mut self, field: u32) -> Result<(), Refused> {
-        let bit = 1 << (field & 31);
-        if self.seen & bit != 0 {
-            return Err(self.refused(field));
-        }
-        self.seen |= bit;
-        Ok(())
-    }
-
-    fn int(&mut self, field: u32, value: Value<'_>) -> Result<i64, Refused> {
-        self.meets(field)?;
-        value.int().ok_or(self.refused(field))
-    }
-
-    fn message<'a>(&mut self, field: u32, value: Value<'a>) -> Result<Message<'a>, Refused> {
-        self.meets(field)?;
-        self.inner(field, value)
-    }
-
-    /// A field that there may be any number of times.
-    fn inner<'a>(&self, field: u32, value: Value<'a>) -> Result<Message<'a>, Refused> {
-        value.message().ok_or(self.refused(field))
-    }
+fn property(entry: Message<'_>) -> Result<(String, String), Fault> {
+    const WHAT: &Why = &Why::Field("a property");
+    let entry = entry.fields(WHAT, bits(&[1, 2]), 0, &mut none)?;
+    let text = |field| {
+        let bytes = entry.message(field)?.bytes();
+        core::str::from_utf8(bytes).map(String::from).map_err(|_| Fault::at(field as usize, WHAT))
+    };
+    Ok((text(1)?, text(2)?))
 }
