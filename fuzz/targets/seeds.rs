@@ -10,10 +10,15 @@ use plimsoll_model::grant::{Form, Grant, IssuerKeys, Signer as _};
 #[allow(dead_code)] // the edge's tests use all of it
 mod signer;
 
+#[path = "../../edge/kernel/tests/proto/mod.rs"]
+#[allow(dead_code)] // the kernel's tests use all of it
+mod proto;
+
 use plimsoll_edge::Slots;
 use plimsoll_edge::slots::Settings;
 use plimsoll_edge::storage::crash::CrashDisk;
 use plimsoll_edge::wallet::{Identity, NoAnchor, Presence, Wallet};
+use proto::{Graph, bytes, float_list, int, int_list, text_list};
 use signer::{MODEL_ID, NOW, Order, Publisher, policy};
 
 fn main() {
@@ -44,6 +49,11 @@ fn main() {
         if path.ends_with(".onnx") {
             save("onnx", &format!("model-{}", bytes.len()), &[], bytes);
         }
+    }
+
+    for (name, graph) in [("regressor", regressor()), ("ensemble", ensemble())] {
+        save("onnx", name, &[], &graph.encode(true));
+        save("onnx", &format!("{name}-unpacked"), &[], &graph.encode(false));
     }
 
     for (form, name, how) in [(Form::Jws, "jws", 1), (Form::Cwt, "cwt", 2)] {
@@ -104,4 +114,42 @@ fn main() {
     for bit in 0..7 {
         save("ffi", &format!("null-{bit}"), &[3, 1 << bit, 1], b"abc");
     }
+}
+
+/// A stump in the operator that our models use, written by hand.
+fn regressor() -> Graph {
+    Graph::regressor(vec![
+        int("n_targets", 2),
+        int_list("nodes_treeids", &[0, 0, 0]),
+        int_list("nodes_nodeids", &[0, 1, 2]),
+        int_list("nodes_featureids", &[1, 0, 0]),
+        float_list("nodes_values", &[0.25, 0.0, 0.0]),
+        text_list("nodes_modes", &["BRANCH_LEQ", "LEAF", "LEAF"]),
+        int_list("nodes_truenodeids", &[1, 0, 0]),
+        int_list("nodes_falsenodeids", &[2, 0, 0]),
+        int_list("target_treeids", &[0, 0, 0]),
+        int_list("target_nodeids", &[1, 1, 2]),
+        int_list("target_ids", &[1, 0, 0]),
+        float_list("target_weights", &[0.5, 0.25, -0.5]),
+        float_list("base_values", &[0.0, 0.125]),
+    ])
+}
+
+/// The operator of ai.onnx.ml 5.
+fn ensemble() -> Graph {
+    Graph::ensemble(vec![
+        int("n_targets", 2),
+        int("aggregate_function", 1),
+        int("post_transform", 0),
+        int_list("tree_roots", &[2, 1]),
+        int_list("nodes_featureids", &[2, 0, 0]),
+        bytes("nodes_splits", 1, 3, &[-1.0f32, 0.0, 1.0].map(f32::to_le_bytes).concat()),
+        bytes("nodes_modes", 2, 3, &[0, 0, 0]),
+        int_list("nodes_truenodeids", &[0, 3, 0]),
+        int_list("nodes_trueleafs", &[1, 1, 0]),
+        int_list("nodes_falsenodeids", &[1, 3, 2]),
+        int_list("nodes_falseleafs", &[1, 1, 1]),
+        int_list("leaf_targetids", &[0, 0, 0, 1]),
+        bytes("leaf_weights", 1, 4, &[0.5f32, 0.25, -0.5, 0.125].map(f32::to_le_bytes).concat()),
+    ])
 }

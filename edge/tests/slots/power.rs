@@ -5,7 +5,7 @@ use plimsoll_edge::slots::{FloorReason, Installed, PullBack, RefuseInstall, Repo
 use plimsoll_edge::storage::StorageError;
 use plimsoll_edge::storage::crash::{CrashDisk, Fault, Image};
 
-use crate::device::{EVALUATIONS, disk_with, install, open, open_at, releases, runs};
+use crate::device::{EVALUATIONS, codes, disk_with, install, open, open_at, releases, runs};
 use crate::signer::{Files, NOW, days};
 
 type Device<'a> = Slots<&'a CrashDisk>;
@@ -175,6 +175,11 @@ fn install_while(fail: impl Fn(&CrashDisk, usize), call: usize, repos: &[Files],
     let retried = slots.install(&repos[1], NOW).expect("the storage works again");
     assert!(matches!(retried, Installed::Activated { model_version: 2 } | Installed::Current { model_version: 2 }));
     assert_eq!(runs(&open(&disk)), Ok(2));
+    // Nor did the retry write over a slot that a state on the disk could name.
+    for crash in disk.crashes() {
+        let events = codes(&open(CrashDisk::of(crash.image)));
+        assert!(!events.contains(&"slot_damaged".to_owned()), "call {call}");
+    }
     result.is_err()
 }
 
