@@ -22,6 +22,8 @@ pub mod evaluator;
 
 pub mod slots;
 
+pub mod history;
+
 pub mod wallet;
 
 pub mod payee;

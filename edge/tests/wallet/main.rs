@@ -11,7 +11,11 @@ mod authorise;
 
 mod device;
 
+mod caps;
+
 mod grants;
+
+mod history;
 
 mod lives;
 

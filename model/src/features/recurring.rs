@@ -86,6 +86,14 @@ impl Recurring {
         }
     }
 
+    /// Whether this can have come from [`Recurring::note`]: no more than is remembered, nothing absurd.
+    pub(super) fn is_sound(&self, minor_max: i64, day_max: i64) -> bool {
+        let sound = |r: &Rhythm| {
+            (0..=minor_max).contains(&r.amount) && i64::from(r.last_day).abs() <= day_max && r.cycles < 1 << 24
+        };
+        self.0.len() <= CAPACITY && self.0.iter().all(sound)
+    }
+
     /// What is expected from `day` on, in no particular order.
     pub(super) fn expected(&self, day: i32) -> impl Iterator<Item = Expected> + '_ {
         self.0.iter().filter(|r| r.cycles >= 2).filter_map(move |r| {

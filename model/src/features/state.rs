@@ -78,6 +78,37 @@ impl FeatureState {
         }
     }
 
+    /// Whether a state that was read from somewhere can have come from [`FeatureState::push`]: nothing more than is
+    /// remembered, in order, and no number so large that a sum of them could overflow. One that is not must be rebuilt.
+    pub fn is_sound(&self) -> bool {
+        /// Sixteen times the largest amount: sums over all tiles fit `i64`.
+        const MINOR_MAX: i64 = 1 << 54;
+        /// The year 36,812, and as far before 1970.
+        const SECONDS_MAX: i64 = 1 << 40;
+        const DAY_MAX: i64 = SECONDS_MAX / DAY;
+        let day = |day: i64| (-DAY_MAX..=DAY_MAX).contains(&day);
+        let time = |at: UtcSeconds| (-SECONDS_MAX..=SECONDS_MAX).contains(&at.0);
+        let spend = |s: &Spend| s.hour < 24 && day(i64::from(s.day)) && (1..=MINOR_MAX).contains(&s.amount);
+        (1..=DAYS).contains(&self.tiles.len())
+            && self.tiles.iter().all(|tile| tile.is_sound(MINOR_MAX))
+            && self.spends.len() <= SPENDS
+            && self.spends.iter().all(spend)
+            && self.spends.iter().is_sorted_by_key(|s| s.day)
+            && self.credit_days.len() <= CREDIT_DAYS
+            && self.credit_days.iter().is_sorted_by(|a, b| a < b)
+            && self.credit_days.iter().all(|d| day(i64::from(*d)))
+            && self.bills.is_sound(MINOR_MAX, DAY_MAX)
+            && self.incomes.is_sound(MINOR_MAX, DAY_MAX)
+            && (-MINOR_MAX..=MINOR_MAX).contains(&self.balance)
+            && day(self.day)
+            && self.reload_day.is_none_or(day)
+            && self.last.is_none_or(|at| time(at) && self.profile.offset.day(at) <= self.day)
+            && time(self.profile.opened_at)
+            && self.profile.offset.0.unsigned_abs() <= 14 * 60
+            && self.offline_clean <= self.offline
+            && self.offline <= 1 << 53
+    }
+
     /// The balance in minor units.
     pub const fn balance_minor(&self) -> i64 {
         self.balance

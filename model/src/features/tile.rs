@@ -55,6 +55,19 @@ impl Tile {
     }
 }
 
+impl Tile {
+    /// Whether sums over all tiles stay far from the ends of their types.
+    pub(super) fn is_sound(&self, minor_max: i64) -> bool {
+        let signed = [self.end, self.low];
+        let sizes = [self.out, self.out_max, self.committed, self.credits, self.reload_sum, self.spend_sum];
+        signed.iter().all(|m| (-minor_max..=minor_max).contains(m))
+            && sizes.iter().all(|m| (0..=minor_max).contains(m))
+            && self.fall.iter().all(|m| (-1..=2 * minor_max).contains(m))
+            && self.reloads < 1 << 24
+            && self.spends < 1 << 24
+    }
+}
+
 /// One payment the holder started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spend {
