@@ -111,8 +111,7 @@ impl<S: Storage> Payee<S> {
         if self.state.requests.len() == REQUESTS_MAX {
             return Err(RefusePayment::Full);
         }
-        self.state.requests.push(request.clone());
-        self.commit()?;
+        self.change(|state| state.requests.push(request.clone()))?;
         Ok(request)
     }
 
@@ -151,10 +150,12 @@ impl<S: Storage> Payee<S> {
         };
         self.check_adds_up(&received)?;
         self.check_room(&received, now)?;
-        self.state.clock = signed.max(grant.iat);
-        self.state.requests.retain(|r| r.nonce != nonce);
-        self.state.received.push(received.clone());
-        self.commit()?;
+        let clock = signed.max(grant.iat);
+        self.change(|state| {
+            state.clock = clock;
+            state.requests.retain(|r| r.nonce != nonce);
+            state.received.push(received.clone());
+        })?;
         Ok(received)
     }
 
@@ -174,10 +175,11 @@ impl<S: Storage> Payee<S> {
     /// [`StorageError`].
     pub fn settled(&mut self, nonces: &[TokenId]) -> Result<(), StorageError> {
         self.ready()?;
-        for received in self.state.received.iter_mut().filter(|r| nonces.contains(&r.nonce)) {
-            received.tokens = None;
-        }
-        self.commit()
+        self.change(|state| {
+            for received in state.received.iter_mut().filter(|r| nonces.contains(&r.nonce)) {
+                received.tokens = None;
+            }
+        })
     }
 
     /// A wallet that was copied or set back shows the same number twice, or a sum that did not go up.
@@ -243,10 +245,14 @@ impl<S: Storage> Payee<S> {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), StorageError> {
+    /// Changes the state on the disk, or not at all.
+    fn change(&mut self, change: impl FnOnce(&mut State)) -> Result<(), StorageError> {
+        let mut next = self.state.clone();
+        change(&mut next);
         self.unsure = true;
-        self.storage.replace(FILE, &self.state.to_bytes())?;
+        self.storage.replace(FILE, &next.to_bytes())?;
         self.unsure = false;
+        self.state = next;
         Ok(())
     }
 }

@@ -21,4 +21,6 @@ mod lives;
 
 mod payee;
 
+mod power;
+
 mod programmes;
