@@ -23,6 +23,8 @@ const DIGEST: usize = 32;
 pub(super) const RECORDS_MAX: usize = 2 * COUNT_MAX as usize;
 /// Spends remembered for the windows of 24 hours, day and week.
 const RECENT_MAX: usize = 128;
+/// No wallet makes so many payments or writes; a counter above it was not counted, and one more could overflow.
+const COUNTER_MAX: u64 = 1 << 62;
 /// The longest window, a calendar week, and a day for the clock's sake.
 const RECENT_S: i64 = 8 * 86_400;
 /// The largest state there can be.
@@ -306,6 +308,9 @@ fn read_head(d: &mut Decoder<'_>) -> Result<Head, Error> {
         unproved: money(d)?,
         recent: VecDeque::new(),
     };
+    if [head.revision, head.seq, head.number, head.seen].iter().any(|counter| *counter > COUNTER_MAX) {
+        return Err(Error::message("a counter that no wallet reaches"));
+    }
     let length = d.array()?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= 2 * RECENT_MAX && n % 2 == 0);
     for _ in 0..length.ok_or(Error::message("windows of another length"))? / 2 {
         head.recent.push_back((UtcSeconds(d.i64()?), money(d)?));
@@ -387,6 +392,20 @@ mod tests {
         for (records, number) in [(vec![paid(2), paid(2)], 3), (vec![paid(3), paid(2)], 3), (vec![paid(4)], 3)] {
             let state = State::of(Head { number, ..Head::default() }, records);
             assert!(State::from_bytes(&state.to_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn counters_that_no_wallet_reaches_are_damage_even_with_a_good_digest() {
+        for counter in [
+            |head: &mut Head| head.revision = u64::MAX,
+            |head: &mut Head| head.seq = u64::MAX,
+            |head: &mut Head| head.number = u64::MAX,
+            |head: &mut Head| head.seen = u64::MAX,
+        ] {
+            let mut head = Head { number: 3, ..Head::default() };
+            counter(&mut head);
+            assert!(State::from_bytes(&State::new(head).to_bytes()).is_err());
         }
     }
 
