@@ -22,6 +22,12 @@ export PLIMSOLL_PYTHON="$PWD/.venv/bin/python"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 cargo test --workspace "$@"
+# The smaller builds of the edge: the kernel alone, and under tract-core. The same tests, the same bits.
+cargo clippy -p plimsoll-edge --no-default-features --all-targets -- -D warnings
+cargo test -p plimsoll-edge --no-default-features --lib --test slots --test wallet
+cargo test -p plimsoll-edge --no-default-features --features tract-core --lib
+# C under sanitizers, WebAssembly in Node and in Chromium, Python: each with its own consumer.
+edge/bindings-test.sh
 
 # Hostile bytes, ten seconds for each reader; a long run is `fuzz/run.sh 600`.
 fuzz/run.sh 10

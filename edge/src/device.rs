@@ -118,8 +118,10 @@ impl<S: Storage + Clone, A: Anchor, D: Signer> Device<S, A, D> {
     /// [`WalletError`] when the state cannot be read.
     pub fn curve(&mut self) -> Result<Vec<(Age, Money)>, WalletError> {
         let Some(grant) = self.wallet.grant() else { return Ok(Vec::new()) };
-        let (from, ages) = (grant.iat, grant.limit.points().iter().map(|p| p.0).collect::<Vec<_>>());
-        ages.into_iter().map(|age| Ok((age, self.limit(from.plus(age.seconds()))?.remaining))).collect()
+        let (from, last) = (grant.iat, grant.exp.plus(-1));
+        let ages: Vec<Age> = grant.limit.points().iter().map(|p| p.0).collect();
+        // A grant may end at the very age of its last point: what counts there is the second before.
+        ages.into_iter().map(|age| Ok((age, self.limit(last.min(from.plus(age.seconds())))?.remaining))).collect()
     }
 
     /// Decides on a payment request, and pays.

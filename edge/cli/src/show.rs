@@ -22,7 +22,8 @@ pub(crate) fn allowance(left: &Allowance, currency: Currency) -> String {
         currency.show(left.per_payment),
         currency.show(left.without_proof)
     );
-    let _ = writeln!(text, "Why not more: {}. {}", left.bound.says(), sentence(left.advice.says()));
+    let _ =
+        writeln!(text, "{}", format!("Why not more: {}. {}", left.bound.says(), sentence(left.advice.says())).trim());
     for reason in &left.reasons {
         let _ = writeln!(text, "  {:<16} {:>12}", reason.bound.name(), currency.show(reason.left));
     }

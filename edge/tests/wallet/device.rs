@@ -63,7 +63,8 @@ fn the_devices_own_model_lowers_a_grant_and_never_raises_one() {
     device.install(&files, NOW).unwrap();
     let allowance = device.limit(NOW).unwrap();
     assert_eq!((allowance.remaining, allowance.bound), (own, Bound::OwnModel));
-    assert_eq!(device.curve().unwrap()[0].0, Age::hours(72));
+    // The grant ends at the curve's last age: it is good until then.
+    assert_eq!(device.curve().unwrap(), [(Age::hours(72), own)]);
 
     // A grant below the model's answer is as good as it says.
     let (disk, counter) = (CrashDisk::default(), Counter::default());
