@@ -1,6 +1,6 @@
 //! Every disk a power cut can leave in a payment, in a grant, and in the repair of a damaged file.
 
-use plimsoll_edge::storage::crash::{Crash, CrashDisk};
+use plimsoll_edge::storage::crash::{Crash, CrashDisk, Fault};
 use plimsoll_edge::wallet::Distrust;
 
 use crate::bank::*;
@@ -84,5 +84,20 @@ fn a_cut_while_a_damaged_file_is_set_aside_never_brings_trust_back() {
             assert_ne!(wallet.status().wid, wid);
             assert_eq!(wallet.limit(SYNC, None).unwrap().remaining.minor(), 0);
         }
+    }
+}
+
+#[test]
+fn a_payment_whose_write_failed_is_not_reported_and_is_safe_before_it_comes_out() {
+    let (disk, counter) = (CrashDisk::default(), Counter::default());
+    let mut wallet = granted(&disk, &counter, |_| {});
+    // Write, sync and rename succeed; making the new name safe does not.
+    disk.fail(disk.calls() + 3..disk.calls() + 4, Fault::Broken);
+    assert!(pay(&mut wallet, 1, 1_000, SYNC).is_err());
+    assert_eq!((wallet.status().number, wallet.outbox().count()), (0, 0), "nobody approved it");
+    let token = approved(pay(&mut wallet, 1, 1_000, SYNC));
+    for crash in disk.crashes().iter().filter(|crash| crash.after == disk.calls()) {
+        let left = CrashDisk::of(crash.image.clone());
+        assert!(open(&left, &counter).outbox().any(|paid| paid.token == token), "released, and lost");
     }
 }
