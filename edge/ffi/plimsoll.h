@@ -40,6 +40,11 @@ typedef enum {
 typedef struct PlimsollBundle PlimsollBundle;
 
 /**
+ * A payer's device. Used by one thread at a time.
+ */
+typedef struct PlimsollDevice PlimsollDevice;
+
+/**
  * A model whose signatures were verified and whose golden vectors passed.
  */
 typedef struct PlimsollEvaluator PlimsollEvaluator;
@@ -156,6 +161,55 @@ PlimsollStatus plimsoll_evaluate(const PlimsollEvaluator *evaluator,
  * `evaluator` is null or from `plimsoll_open`, and is freed once.
  */
 void plimsoll_evaluator_free(PlimsollEvaluator *evaluator);
+
+/**
+ * Opens the device whose state the setup names, or begins a new one.
+ *
+ * `setup`: JSON, see `plimsoll_edge::wire::Setup`. On `PLIMSOLL_STATUS_OK`, `device` is set, to be given back to
+ * `plimsoll_device_free`, and the answer is no bytes; otherwise `device` is set to null.
+ *
+ * # Safety
+ * `setup` is readable for its length; `device` and `answer` are null or writable.
+ */
+PlimsollStatus plimsoll_device_open(const uint8_t *setup,
+                                    size_t setup_len,
+                                    PlimsollDevice **device,
+                                    PlimsollBytes *answer);
+
+/**
+ * Verifies the newest release in a bundle and installs it, if it is newer than what runs.
+ *
+ * `terms`: JSON, `{"now": UTC seconds}`. The answer is `{"model_version": …, "new": …}`.
+ *
+ * # Safety
+ * `device` is null or from `plimsoll_device_open` and not freed, and used by nobody else now; `bundle` is null or from
+ * `plimsoll_bundle_new` and not freed; `terms` is readable for its length; `answer` is null or writable.
+ */
+PlimsollStatus plimsoll_device_install(PlimsollDevice *device,
+                                       const PlimsollBundle *bundle,
+                                       const uint8_t *terms,
+                                       size_t terms_len,
+                                       PlimsollBytes *answer);
+
+/**
+ * Does what it is told: `command` and answer are JSON, `{"do": "limit", "now": …}`; see `plimsoll_edge::wire::Command`.
+ *
+ * # Safety
+ * `device` is null or from `plimsoll_device_open` and not freed, and used by nobody else now; `command` is readable
+ * for its length; `answer` is null or writable.
+ */
+PlimsollStatus plimsoll_device_command(PlimsollDevice *device,
+                                       const uint8_t *command,
+                                       size_t command_len,
+                                       PlimsollBytes *answer);
+
+/**
+ * Frees a device. Null is fine. Its state stays where it is kept.
+ *
+ * # Safety
+ * `device` is null or from `plimsoll_device_open`, and is freed once.
+ */
+void plimsoll_device_free(PlimsollDevice *device);
 
 #ifdef __cplusplus
 }  // extern "C"

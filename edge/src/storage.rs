@@ -12,6 +12,10 @@
 
 pub mod crash;
 
+mod memory;
+
+pub use memory::Memory;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

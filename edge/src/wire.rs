@@ -20,7 +20,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::{Evaluator, RefuseArtifact};
+use crate::slots::RefuseInstall;
 use crate::trust::{Bundle, Floors, RefuseRelease, TrustedRoot, verify};
+use crate::wallet::WalletError;
+
+mod device;
+
+pub use device::{
+    At, Command, Decided, Device, InstalledModel, Paid, Remaining, Setup, StateIn, Token, TokenForm, Told,
+};
 
 /// The first and last second of the years 1 to 9999: no calendar here reaches further.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -270,6 +278,12 @@ pub enum Refused {
     /// It is signed, and does not run here.
     #[error(transparent)]
     Artifact(#[from] RefuseArtifact),
+    /// It is not installed.
+    #[error(transparent)]
+    Install(#[from] RefuseInstall),
+    /// The wallet does not do what it was asked.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
     /// The caller's own request cannot be read.
     #[error("{what}: {reason}")]
     Request {
@@ -286,6 +300,17 @@ impl Refused {
         match self {
             Self::Release(refused) => refused.code(),
             Self::Artifact(refused) => refused.code(),
+            Self::Install(RefuseInstall::Release(refused)) => refused.code(),
+            Self::Install(RefuseInstall::Artifact(refused)) => refused.code(),
+            Self::Install(RefuseInstall::PastUse { .. }) => "past_use",
+            Self::Install(RefuseInstall::PulledBefore { .. }) => "pulled_before",
+            Self::Install(RefuseInstall::VersionReused { .. }) => "version_reused",
+            Self::Install(RefuseInstall::TooLarge { .. }) => "release_too_large",
+            Self::Install(RefuseInstall::Storage(_)) | Self::Wallet(WalletError::Storage(_)) => "storage",
+            Self::Wallet(WalletError::Anchor(_)) => "anchor",
+            Self::Wallet(WalletError::Sign(_)) => "sign",
+            Self::Wallet(WalletError::Request(_)) => "payment_request",
+            Self::Wallet(WalletError::Grant(_)) => "grant",
             Self::Request { .. } => "request",
         }
     }

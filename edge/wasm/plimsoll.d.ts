@@ -12,6 +12,10 @@ export class Plimsoll {
   static load(source: Source | Promise<Source>): Promise<Plimsoll>;
   /** Verifies a repository, checks its model against this engine and runs the golden vectors. Throws `Refused`. */
   open(release: OpenRelease): Evaluator;
+  /** Opens a whole device: models and wallet over one storage. Throws `Refused`. */
+  device(setup: Setup): Device;
+  /** Bytes of memory taken from the host: it grows with use and does not shrink. */
+  readonly memoryBytes: number;
 }
 
 export type Source = BufferSource | WebAssembly.Module | Response;
@@ -208,6 +212,117 @@ export interface Decision {
   valid_until: number;
 }
 
-export type Bound =
+export type Bound = ModelBound | WalletBound;
+
+/** Why a model's decision is no higher. */
+export type ModelBound =
   | "balance" | "model" | "fallback" | "manual_wallet" | "signed_ceiling" | "tier_cap" | "tier_may_not_pay" | "new_device"
   | "standing" | "pending" | "rolling_24h" | "day" | "week" | "age" | "model_expired";
+
+/** Why a wallet does not pay more, besides. */
+export type WalletBound =
+  | "own_model" | "grant_missing" | "grant_expired" | "locked" | "attestation" | "per_payment" | "count" | "step_up"
+  | "lottery" | "clock" | "state" | "sequence";
+
+/** What a device is opened with. */
+export interface Setup {
+  /** Files that were kept, base64url by name; `{}` the first time. Keep what the command `files` gives before a payment is
+   * shown to anyone: a payment that the next start does not know of could be spent a second time. */
+  storage: { files: { [name: string]: string } };
+  /** The pinned root: the text of its file. */
+  root: string;
+  model_id: string;
+  /** The object of the policy file, for a device without a model. */
+  policy: Policy | object;
+  account: string;
+  programme: string;
+  currency: string;
+  issuer: string;
+  /** The issuer's JSON Web Key Set. */
+  jwks: object;
+  /** 32 bytes, base64url: the seed of the device's Ed25519 key. */
+  device_seed: string;
+  /** 16 bytes, base64url, drawn at random for this call. */
+  entropy: string;
+  /** The wall clock. */
+  now: number;
+}
+
+/** A payer's device. */
+export interface Device {
+  install(release: { files: OpenRelease["files"]; now: number }): { model_version: number; new: boolean };
+  command<C extends Command>(command: C): Told[C["do"]];
+  /** Gives its memory back; later calls throw. */
+  free(): void;
+}
+
+export type Token = { jws: string } | { cwt: string };
+
+export interface PaymentRequest {
+  payee: string;
+  amt: number;
+  cur: string;
+  /** 16 bytes, base64url, drawn by the payee. */
+  nonce: string;
+  iat: number;
+  exp: number;
+}
+
+export type Command =
+  | { do: "accept"; grant: Token; now: number }
+  | { do: "limit"; now: number }
+  | { do: "curve" }
+  | { do: "authorise"; request: PaymentRequest; proved?: boolean; form?: "jws" | "cwt"; now: number }
+  | { do: "status"; now: number }
+  | { do: "grant" }
+  | { do: "outbox" }
+  | { do: "pull_back"; now: number }
+  | { do: "files" };
+
+/** What each command answers. */
+export interface Told {
+  accept: { new: boolean };
+  limit: Remaining;
+  /** Age in minutes, and what will remain then. */
+  curve: [age: number, remaining: number][];
+  authorise: Decided;
+  status: { models: object; wallet: WalletStatus; allowance: object };
+  grant: Token | null;
+  outbox: { number: number; payee: string; amount: number; at: number; token: Token }[];
+  pull_back: Record<string, never>;
+  files: { [name: string]: string } | null;
+}
+
+export interface WalletStatus {
+  /** Names the life of the wallet's state: the next grant must be made for it. */
+  wid: string;
+  seq: number;
+  number: number;
+  seen: number;
+  spent: number;
+  count: number;
+  [member: string]: unknown;
+}
+
+export type Advice =
+  | "none" | "sync_soon" | "sync_now" | "wait" | "pay_less" | "set_clock" | "prove_presence" | "ask_issuer";
+
+export interface Remaining {
+  remaining: number;
+  per_payment: number;
+  /** Up to this amount no proof of presence is needed. */
+  without_proof: number;
+  bound: Bound;
+  reasons: { bound: Bound; left: number }[];
+  advice: Advice;
+  at: number;
+  /** What the bound means. */
+  says: string;
+  /** What the holder can do; empty when nothing needs doing. */
+  advises: string;
+}
+
+export type Decided =
+  | { decision: "approve"; token: Token; number: number; repeated: boolean; left: Remaining }
+  | { decision: "step_up"; left: Remaining }
+  | { decision: "decline"; bound: Bound; says: string; advice: Advice; advises: string; left: Remaining };

@@ -49,27 +49,59 @@ export class Plimsoll {
    */
   open({ files, root, now, floors, modelId }) {
     const wasm = this.#exports;
-    const bundle = this.#run(() => wasm.plimsoll_bundle_new());
-    try {
-      for (const [path, bytes] of files) {
-        this.#call([utf8(path), bytes], (at, answer) => wasm.plimsoll_bundle_add(bundle, ...at, answer));
-      }
-      let handle = 0;
+    return this.#withBundle(files, (bundle) => {
       const terms = json({ now, floors, model_id: modelId });
-      const opened = this.#call([root, terms, new Uint8Array(POINTER)], (at, answer) => {
-        const [rootAt, rootLength, termsAt, termsLength, out] = at;
-        const status = wasm.plimsoll_open(bundle, rootAt, rootLength, termsAt, termsLength, out, answer);
-        handle = this.#view().getUint32(out, true);
-        return status;
-      });
+      const [handle, opened] = this.#open([root, terms], (at, out, answer) =>
+        wasm.plimsoll_open(bundle, ...at, out, answer));
       return new Evaluator(
         opened,
         (question) => this.#call([json(question)], (at, answer) => wasm.plimsoll_evaluate(handle, ...at, answer)),
         () => this.#run(() => wasm.plimsoll_evaluator_free(handle)),
       );
+    });
+  }
+
+  /** Opens a whole device: models and wallet over one storage. Throws Refused. See `Setup` in plimsoll.d.ts. */
+  device(setup) {
+    const wasm = this.#exports;
+    const [handle] = this.#open([json(setup)], (at, out, answer) => wasm.plimsoll_device_open(...at, out, answer));
+    return new Device(
+      (files, now) =>
+        this.#withBundle(files, (bundle) =>
+          this.#call([json({ now })], (at, answer) => wasm.plimsoll_device_install(handle, bundle, ...at, answer))),
+      (command) => this.#call([json(command)], (at, answer) => wasm.plimsoll_device_command(handle, ...at, answer)),
+      () => this.#run(() => wasm.plimsoll_device_free(handle)),
+    );
+  }
+
+  /** Bytes of memory taken from the host: it grows with use and does not shrink. */
+  get memoryBytes() {
+    return this.#exports.memory.buffer.byteLength;
+  }
+
+  #withBundle(files, use) {
+    const wasm = this.#exports;
+    const bundle = this.#run(() => wasm.plimsoll_bundle_new());
+    try {
+      for (const [path, bytes] of files) {
+        this.#call([utf8(path), bytes], (at, answer) => wasm.plimsoll_bundle_add(bundle, ...at, answer));
+      }
+      return use(bundle);
     } finally {
       if (!this.#trapped) wasm.plimsoll_bundle_free(bundle);
     }
+  }
+
+  /** A call that makes a handle: [handle, answer]. */
+  #open(inputs, call) {
+    let handle = 0;
+    const answer = this.#call([...inputs, new Uint8Array(POINTER)], (at, answer) => {
+      const out = at.at(-2);
+      const status = call(at.slice(0, -2), out, answer);
+      handle = this.#view().getUint32(out, true);
+      return status;
+    });
+    return [handle, answer];
   }
 
   /** The memory moves when it grows: a view is good until the next call. */
@@ -142,6 +174,41 @@ class Evaluator {
   free() {
     this.#free?.();
     this.#free = undefined;
+  }
+}
+
+/** A payer's device. */
+class Device {
+  #install;
+  #command;
+  #free;
+
+  constructor(install, command, free) {
+    this.#install = install;
+    this.#command = command;
+    this.#free = free;
+  }
+
+  /** Verifies the newest release of a repository and installs it, if it is newer. Throws Refused. */
+  install({ files, now }) {
+    this.#alive();
+    return this.#install(files, now);
+  }
+
+  /** Does what it is told: `{ do: "limit", now }` …, see `Command` in plimsoll.d.ts. Throws Refused. */
+  command(command) {
+    this.#alive();
+    return this.#command(command);
+  }
+
+  /** Gives its memory back; later calls throw. */
+  free() {
+    this.#free?.();
+    this.#free = undefined;
+  }
+
+  #alive() {
+    if (this.#free === undefined) throw new Error("this device was freed");
   }
 }
 

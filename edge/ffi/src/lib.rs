@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! plimsoll_bundle_new ─► plimsoll_bundle_add … ─► plimsoll_open ─► plimsoll_evaluate … ─► plimsoll_evaluator_free
-//!                                                     └── answer ─────────┴──► plimsoll_bytes_free
+//!                               │                      └── answer ─────────┴──► plimsoll_bytes_free
+//! plimsoll_device_open ─► plimsoll_device_install, plimsoll_device_command … ─► plimsoll_device_free
 //! ```
 //!
 //! The rules are the same for every function:
@@ -13,7 +14,7 @@
 //!   `{"code": …, "message": …}`. The JSON is that of `plimsoll_edge::wire`.
 //! - A null pointer where one is not allowed is [`Status::BadArgument`], not a crash. A panic, which would be a bug of
 //!   ours, is [`Status::Panicked`] and does not unwind into the caller (builds with `panic = "abort"` end the process).
-//! - An evaluator may be used from several threads at once; a bundle from one at a time.
+//! - An evaluator may be used from several threads at once; a bundle or a device from one at a time.
 
 mod bytes;
 
@@ -23,8 +24,11 @@ mod bundle;
 
 mod evaluator;
 
+mod device;
+
 pub use bundle::{plimsoll_bundle_add, plimsoll_bundle_free, plimsoll_bundle_new};
 pub use bytes::{Bytes, plimsoll_alloc, plimsoll_bytes_free, plimsoll_dealloc};
+pub use device::{plimsoll_device_command, plimsoll_device_free, plimsoll_device_install, plimsoll_device_open};
 pub use evaluator::{plimsoll_evaluate, plimsoll_evaluator_free, plimsoll_open};
 pub use guard::Status;
 

@@ -2,9 +2,11 @@
  * A C program that uses the library as an app would: reads a published repository from a directory, has it verified,
  * asks what accounts may spend, prints what it was told, and checks what must be refused.
  *
- *   consumer REPOSITORY ROOT NOW QUESTION…
+ *   consumer evaluate REPOSITORY ROOT NOW QUESTION…
+ *   consumer device REPOSITORIES SETUP STEPS
  *
- * prints one line for each question: the answer. tests/consumer.rs compares the lines with Rust's, byte for byte.
+ * The first prints what was opened and one answer a line for each question; the second lives a device's life, one answer a
+ * line for each step. tests/consumer.rs compares the lines with Rust's.
  */
 #define _XOPEN_SOURCE 700
 #include <ftw.h>
@@ -59,6 +61,20 @@ static int visit(const char *path, const struct stat *stat, int kind, struct FTW
         files[file_count++] = read_file(path);
     }
     return 0;
+}
+
+static void read_repository(const char *path) {
+    prefix_len = strlen(path) + 1;
+    CHECK(nftw(path, visit, 8, FTW_PHYS) == 0);
+    CHECK(file_count > 0);
+}
+
+static void forget_repository(void) {
+    for (size_t i = 0; i < file_count; i++) {
+        free(files[i].path);
+        free(files[i].data);
+    }
+    file_count = 0;
 }
 
 static const char *in_repository(const File *file) { return file->path + prefix_len; }
@@ -193,15 +209,12 @@ static void survives_the_callers_mistakes(const PlimsollBundle *bundle, const Pl
     plimsoll_bytes_free(&answer);
 }
 
-int main(int argc, char **argv) {
-    CHECK(argc > 4);
-    CHECK(plimsoll_abi() == PLIMSOLL_ABI);
-    prefix_len = strlen(argv[1]) + 1;
-    CHECK(nftw(argv[1], visit, 8, FTW_PHYS) == 0);
-    CHECK(file_count > 0);
-    File root = read_file(argv[2]);
+static void evaluate(int argc, char **argv) {
+    CHECK(argc > 3);
+    read_repository(argv[0]);
+    File root = read_file(argv[1]);
     char terms[64];
-    CHECK(snprintf(terms, sizeof terms, "{\"now\":%" PRId64 "}", (int64_t)strtoll(argv[3], NULL, 10)) > 0);
+    CHECK(snprintf(terms, sizeof terms, "{\"now\":%" PRId64 "}", (int64_t)strtoll(argv[2], NULL, 10)) > 0);
 
     PlimsollBundle *bundle = bundle_of(SIZE_MAX);
     PlimsollEvaluator *evaluator = NULL;
@@ -213,15 +226,80 @@ int main(int argc, char **argv) {
 
     printf("%.*s\n", (int)opened.len, (const char *)opened.data);
     plimsoll_bytes_free(&opened);
-    for (int i = 4; i < argc; i++) answer_question(evaluator, argv[i]);
+    for (int i = 3; i < argc; i++) answer_question(evaluator, argv[i]);
     plimsoll_evaluator_free(evaluator);
 
     refuses_every_flipped_byte(&root, terms);
-    for (size_t i = 0; i < file_count; i++) {
-        free(files[i].path);
-        free(files[i].data);
-    }
+    forget_repository();
     free(root.path);
     free(root.data);
+}
+
+/* One step is a line: `first {"now":…}` installs that repository, ` {"do":…}` is a command. */
+static void take_step(PlimsollDevice *device, const char *repositories, char *line) {
+    char *json = strchr(line, ' ');
+    CHECK(json != NULL);
+    *json++ = '\0';
+    PlimsollBytes answer;
+    PlimsollStatus status;
+    if (line[0] == '\0') {
+        status = plimsoll_device_command(device, (const uint8_t *)json, strlen(json), &answer);
+    } else {
+        char path[4096];
+        CHECK((size_t)snprintf(path, sizeof path, "%s/%s", repositories, line) < sizeof path);
+        read_repository(path);
+        PlimsollBundle *bundle = bundle_of(SIZE_MAX);
+        status = plimsoll_device_install(device, bundle, (const uint8_t *)json, strlen(json), &answer);
+        plimsoll_bundle_free(bundle);
+        forget_repository();
+    }
+    CHECK(status != PLIMSOLL_STATUS_PANICKED);
+    printf("%d %.*s\n", (int)status, (int)answer.len, (const char *)answer.data);
+    plimsoll_bytes_free(&answer);
+}
+
+static void live(int argc, char **argv) {
+    CHECK(argc == 3);
+    File setup = read_file(argv[1]);
+    PlimsollDevice *device = NULL;
+    PlimsollBytes answer;
+    CHECK(plimsoll_device_open(setup.data, setup.len, &device, &answer) == PLIMSOLL_STATUS_OK && device != NULL);
+    CHECK(answer.len == 0);
+
+    /* The directory is in use: a second device over the same state would spend it twice. */
+    PlimsollDevice *second = NULL;
+    CHECK(plimsoll_device_open(setup.data, setup.len, &second, &answer) == PLIMSOLL_STATUS_REFUSED && second == NULL);
+    CHECK(says(&answer, "in use"));
+    plimsoll_bytes_free(&answer);
+    CHECK(plimsoll_device_open(setup.data, setup.len, NULL, &answer) == PLIMSOLL_STATUS_BAD_ARGUMENT);
+    plimsoll_bytes_free(&answer);
+    CHECK(plimsoll_device_command(NULL, setup.data, setup.len, &answer) == PLIMSOLL_STATUS_BAD_ARGUMENT);
+    plimsoll_bytes_free(&answer);
+    CHECK(plimsoll_device_install(device, NULL, setup.data, setup.len, &answer) == PLIMSOLL_STATUS_BAD_ARGUMENT);
+    plimsoll_bytes_free(&answer);
+
+    File steps = read_file(argv[2]);
+    steps.data[steps.len] = '\0';
+    char *rest = NULL;
+    for (char *line = strtok_r((char *)steps.data, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        take_step(device, argv[0], line);
+    }
+    plimsoll_device_free(device);
+    plimsoll_device_free(NULL);
+    free(steps.path);
+    free(steps.data);
+    free(setup.path);
+    free(setup.data);
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc > 2);
+    CHECK(plimsoll_abi() == PLIMSOLL_ABI);
+    if (strcmp(argv[1], "evaluate") == 0) {
+        evaluate(argc - 2, argv + 2);
+    } else {
+        CHECK(strcmp(argv[1], "device") == 0);
+        live(argc - 2, argv + 2);
+    }
     return 0;
 }

@@ -1,5 +1,5 @@
 //! A C program, compiled with every warning an error and under the address and undefined-behaviour sanitizers, gets the
-//! same bits as Rust.
+//! same bits as Rust, and its device lives the same life.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const NOW: i64 = 1_795_219_200 + 86_400;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/published")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
 /// The files of a repository, by their path in it.
@@ -67,7 +67,7 @@ fn compile(program: &Path) {
 #[test]
 fn a_c_program_gets_the_same_bits_and_the_same_refusals() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (repository, root) = (fixtures().join("first"), fixtures().join("root.json"));
+    let (repository, root) = (fixtures().join("published/first"), fixtures().join("published/root.json"));
     let program = dir.path().join("consumer");
     compile(&program);
 
@@ -84,7 +84,7 @@ fn a_c_program_gets_the_same_bits_and_the_same_refusals() {
 
     let mut expected = vec![wire::write(&opened)];
     let mut command = Command::new(&program);
-    command.args([&repository, &root]).arg(NOW.to_string());
+    command.arg("evaluate").args([&repository, &root]).arg(NOW.to_string());
     for (ix, case) in golden.cases.iter().enumerate() {
         let question = question(case).to_string();
         let path = dir.path().join(format!("{ix}.json"));
@@ -107,5 +107,44 @@ fn a_c_program_gets_the_same_bits_and_the_same_refusals() {
         let curve = answer["curve"].as_array().expect("a curve");
         let got: Vec<Value> = curve.iter().map(|p| json!([p["age"], p["steps"], p["certified"]])).collect();
         assert_eq!(json!(got), json!(case.outputs), "what the model's own golden vectors say");
+    }
+}
+
+#[test]
+fn a_c_program_lives_the_life_that_rust_recorded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("consumer");
+    compile(&program);
+    let mut life: Value =
+        serde_json::from_slice(&std::fs::read(fixtures().join("device.json")).expect("reads")).expect("JSON");
+    // Recorded over files in memory; here over a directory, where there is nothing to hand out.
+    life["setup"]["storage"] = json!({ "directory": dir.path().join("state") });
+    std::fs::write(dir.path().join("setup"), life["setup"].to_string()).expect("writes");
+    let steps = life["steps"].as_array().expect("steps");
+    let line = |step: &Value| match step["install"].as_str() {
+        Some(release) => format!("{release} {}\n", step["terms"]),
+        None => format!(" {}\n", step["command"]),
+    };
+    std::fs::write(dir.path().join("steps"), steps.iter().map(line).collect::<String>()).expect("writes");
+
+    let ran = Command::new(&program)
+        .arg("device")
+        .args([fixtures().join("published"), dir.path().join("setup"), dir.path().join("steps")])
+        .output()
+        .expect("runs");
+    succeeded("the consumer", &ran);
+    let lines: Vec<&str> = str::from_utf8(&ran.stdout).expect("UTF-8").lines().collect();
+    assert_eq!(lines.len(), steps.len());
+    for (line, step) in lines.iter().zip(steps) {
+        let (status, answer) = line.split_once(' ').expect("a status and an answer");
+        let answer: Value = serde_json::from_str(answer).expect("JSON");
+        if step["command"]["do"] == "files" {
+            assert_eq!((status, &answer), ("0", &Value::Null), "a directory keeps itself");
+        } else if step["refused"].is_null() {
+            assert_eq!((status, &answer), ("0", &step["answer"]));
+        } else {
+            let expected = if step["refused"]["code"] == "request" { "1" } else { "2" };
+            assert_eq!((status, &answer), (expected, &step["refused"]));
+        }
     }
 }
