@@ -117,14 +117,14 @@ fn pay(nonce: u8, amount: u64, after: i64) -> Value {
     let request = json!({
         "payee": "m-kedai-12", "amt": amount, "cur": "MYR/2", "nonce": Bytes([nonce; 16]), "iat": at, "exp": at.plus(300),
     });
-    json!({ "do": "authorise", "request": request, "now": at })
+    json!({ "authorise": { "request": request, "now": at } })
 }
 
 /// Every step: an install or a command, and what was answered or refused.
 fn transcript() -> Value {
     let mut device =
         Device::open(wire::read("setup", setup().to_string().as_bytes()).expect("a setup")).expect("opens");
-    let status = json!({ "do": "status", "now": NOW });
+    let status = json!({ "status": { "now": NOW } });
     let told = device.command(&wire::read("command", status.to_string().as_bytes()).expect("a command")).expect("told");
     let told: Value = serde_json::from_slice(&wire::write(&told)).expect("JSON");
     let wid = serde_json::from_value(told["wallet"]["wid"].clone()).expect("a wid");
@@ -134,31 +134,31 @@ fn transcript() -> Value {
     forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
     let forged = String::from_utf8(forged).expect("text");
     let mut proved = pay(4, 4_000, 300);
-    proved["proved"] = json!(true);
-    let later = |command: &str, after: i64| json!({ "do": command, "now": NOW.plus(after) });
+    proved["authorise"]["proved"] = json!(true);
+    let later = |command: &str, after: i64| json!({ command: { "now": NOW.plus(after) } });
     let steps = [
         json!({ "install": "first", "terms": { "now": NOW } }),
         json!({ "install": "first", "terms": { "now": NOW } }),
         json!({ "command": later("limit", 0) }),
         json!({ "command": pay(1, 100, 0) }),
-        json!({ "command": { "do": "accept", "grant": { "jws": forged }, "now": NOW } }),
-        json!({ "command": { "do": "accept", "grant": { "jws": grant }, "now": NOW } }),
-        json!({ "command": { "do": "accept", "grant": { "jws": grant }, "now": NOW } }),
+        json!({ "command": { "accept": { "grant": { "jws": forged }, "now": NOW } } }),
+        json!({ "command": { "accept": { "grant": { "jws": grant }, "now": NOW } } }),
+        json!({ "command": { "accept": { "grant": { "jws": grant }, "now": NOW } } }),
         json!({ "command": later("limit", 60) }),
-        json!({ "command": { "do": "curve" } }),
+        json!({ "command": { "curve": {} } }),
         json!({ "command": pay(1, 450, 120) }),
         json!({ "command": pay(1, 450, 120) }),
         json!({ "command": pay(2, 4_000, 180) }),
         json!({ "command": proved }),
         json!({ "command": pay(3, 99_999_999, 360) }),
         json!({ "command": later("limit", 400) }),
-        json!({ "command": { "do": "outbox" } }),
+        json!({ "command": { "outbox": {} } }),
         json!({ "install": "second", "terms": { "now": NOW.plus(8 * 86_400) } }),
         json!({ "install": "first", "terms": { "now": NOW.plus(8 * 86_400) } }),
         json!({ "command": later("limit", 4 * 86_400) }),
         json!({ "command": later("limit", -86_400) }),
-        json!({ "command": { "do": "files" } }),
-        json!({ "command": { "do": "fly" } }),
+        json!({ "command": { "files": {} } }),
+        json!({ "command": { "fly": {} } }),
     ];
     let answered = steps.map(|step| {
         let told = if let Some(release) = step["install"].as_str() {

@@ -251,7 +251,7 @@ export interface Setup {
 /** A payer's device. */
 export interface Device {
   install(release: { files: OpenRelease["files"]; now: number }): { model_version: number; new: boolean };
-  command<C extends Command>(command: C): Told[C["do"]];
+  command<C extends keyof Commands>(command: C, ...told: {} extends Commands[C] ? [] : [told: Commands[C]]): Told[C];
   /** Gives its memory back; later calls throw. */
   free(): void;
 }
@@ -268,16 +268,18 @@ export interface PaymentRequest {
   exp: number;
 }
 
-export type Command =
-  | { do: "accept"; grant: Token; now: number }
-  | { do: "limit"; now: number }
-  | { do: "curve" }
-  | { do: "authorise"; request: PaymentRequest; proved?: boolean; form?: "jws" | "cwt"; now: number }
-  | { do: "status"; now: number }
-  | { do: "grant" }
-  | { do: "outbox" }
-  | { do: "pull_back"; now: number }
-  | { do: "files" };
+/** What a device can be told, and with what. */
+export interface Commands {
+  accept: { grant: Token; now: number };
+  limit: { now: number };
+  curve: Record<string, never>;
+  authorise: { request: PaymentRequest; proved?: boolean; form?: "jws" | "cwt"; now: number };
+  status: { now: number };
+  grant: Record<string, never>;
+  outbox: Record<string, never>;
+  pull_back: { now: number };
+  files: Record<string, never>;
+}
 
 /** What each command answers. */
 export interface Told {

@@ -69,7 +69,7 @@ export class Plimsoll {
       (files, now) =>
         this.#withBundle(files, (bundle) =>
           this.#call([json({ now })], (at, answer) => wasm.plimsoll_device_install(handle, bundle, ...at, answer))),
-      (command) => this.#call([json(command)], (at, answer) => wasm.plimsoll_device_command(handle, ...at, answer)),
+      (command, told) => this.#call([json({ [command]: told })], (at, answer) => wasm.plimsoll_device_command(handle, ...at, answer)),
       () => this.#run(() => wasm.plimsoll_device_free(handle)),
     );
   }
@@ -195,10 +195,10 @@ class Device {
     return this.#install(files, now);
   }
 
-  /** Does what it is told: `{ do: "limit", now }` …, see `Command` in plimsoll.d.ts. Throws Refused. */
-  command(command) {
+  /** Does what it is told: `command("limit", { now })` …, see `Commands` in plimsoll.d.ts. Throws Refused. */
+  command(command, told = {}) {
     this.#alive();
-    return this.#command(command);
+    return this.#command(command, told);
   }
 
   /** Gives its memory back; later calls throw. */

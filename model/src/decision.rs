@@ -328,6 +328,10 @@ pub fn decide(
     let tier = policy.tier(situation.tier);
     let age = certified_age(&manifest.ages, situation.synced_at, now);
     let mut limit = Limit::of_balance(situation.balance);
+    if age.is_none() {
+        // First, as there is no model's answer then: the holder is told to sync, not that the model gives nothing.
+        limit = limit.capped(Money::ZERO, Bound::Age);
+    }
 
     let manual = is_manual(policy, situation);
     if manual {
@@ -347,9 +351,6 @@ pub fn decide(
     // The ceiling is the same number when the policy is the one that was certified; this one is signed by other hands.
     let ceiling = (!manual).then(|| manifest.hard_cap(tier.tier));
     limit = lowered_by_policy(limit, policy, situation, ceiling);
-    if age.is_none() {
-        limit = limit.capped(Money::ZERO, Bound::Age);
-    }
     if !manual && now > manifest.usable_until() {
         limit = limit.capped(tier.fallback, Bound::ModelExpired);
     }

@@ -69,7 +69,7 @@ pub unsafe extern "C" fn plimsoll_device_install(
     unsafe { guarded(answer, call) }
 }
 
-/// Does what it is told: `command` and answer are JSON, `{"do": "limit", "now": …}`; see `plimsoll_edge::wire::Command`.
+/// Does what it is told: `command` and answer are JSON, `{"limit": {"now": …}}`; see `plimsoll_edge::wire::Command`.
 ///
 /// # Safety
 /// `device` is null or from `plimsoll_device_open` and not freed, and used by nobody else now; `command` is readable

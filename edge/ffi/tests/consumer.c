@@ -235,7 +235,7 @@ static void evaluate(int argc, char **argv) {
     free(root.data);
 }
 
-/* One step is a line: `first {"now":…}` installs that repository, ` {"do":…}` is a command. */
+/* One step is a line: `first {"now":…}` installs that repository, ` {"limit":…}` is a command. */
 static void take_step(PlimsollDevice *device, const char *repositories, char *line) {
     char *json = strchr(line, ' ');
     CHECK(json != NULL);

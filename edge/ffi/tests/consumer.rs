@@ -138,7 +138,7 @@ fn a_c_program_lives_the_life_that_rust_recorded() {
     for (line, step) in lines.iter().zip(steps) {
         let (status, answer) = line.split_once(' ').expect("a status and an answer");
         let answer: Value = serde_json::from_str(answer).expect("JSON");
-        if step["command"]["do"] == "files" {
+        if step["command"]["files"].is_object() {
             assert_eq!((status, &answer), ("0", &Value::Null), "a directory keeps itself");
         } else if step["refused"].is_null() {
             assert_eq!((status, &answer), ("0", &step["answer"]));

@@ -1,7 +1,7 @@
 //! A whole device across the border: one setup, then commands, each one JSON object with an answer.
 //!
 //! ```text
-//! Setup ─► Device::open ─► install(bundle) · command({"do": "accept" | "limit" | "curve" | "authorise" | "status" | …})
+//! Setup ─► Device::open ─► install(bundle) · command({"limit": {"now": …}})
 //! ```
 
 use std::collections::BTreeMap;
@@ -83,9 +83,10 @@ pub struct InstalledModel {
     pub new: bool,
 }
 
-/// What a device can be told.
+/// What a device can be told: `{"limit": {"now": 1795305600}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+// Not tagged inside (`{"do": "limit", …}`): serde would buffer it, which is 30 KiB more of WebAssembly.
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Accept a grant.
     Accept {
@@ -343,15 +344,19 @@ impl Command {
 }
 
 impl Token {
-    /// A JWS is printable text; a CWT begins with a CBOR tag, which is not.
-    fn of(bytes: &[u8]) -> Self {
+    /// Of bytes. A JWS is text that begins like every JSON object in base64; a CWT begins with a CBOR tag, which is not.
+    pub fn of(bytes: &[u8]) -> Self {
         match str::from_utf8(bytes) {
             Ok(text) if text.starts_with("ey") => Self::Jws(text.to_owned()),
             _ => Self::Cwt(Base64UrlUnpadded::encode_string(bytes)),
         }
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, Refused> {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// [`Refused::Request`] for a CWT that is not base64url.
+    pub fn bytes(&self) -> Result<Vec<u8>, Refused> {
         match self {
             Self::Jws(text) => Ok(text.clone().into_bytes()),
             Self::Cwt(text) => bytes_of("grant", text),

@@ -23,7 +23,11 @@ const profile = (at: number) => ({ opened_at: at, tier: 1, attested: true, offse
 
 export function pay(device: ReturnType<Plimsoll["device"]>, now: number): string {
   const request = { payee: "m", amt: 100, cur: "MYR/2", nonce: "AAAAAAAAAAAAAAAAAAAAAA", iat: now, exp: now + 300 };
-  const decided = device.command({ do: "authorise", request, now });
+  const decided = device.command("authorise", { request, now });
+  // @ts-expect-error the time is missing
+  device.command("limit");
+  const files: { [name: string]: string } | null = device.command("files");
+  if (files === null) throw new Error("a browser has no directory");
   // @ts-expect-error only an approved payment has a token
   decided.token;
   switch (decided.decision) {
