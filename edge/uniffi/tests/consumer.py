@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from plimsoll_uniffi import (
+from plimsoll import (
     Decided, Device, Evaluator, History, Kind, PaymentRequest, Place, Profile, Refused, Row, Settlement, Setup,
 )
 

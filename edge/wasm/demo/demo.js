@@ -98,7 +98,7 @@ function verify({ files, root, name }) {
     evaluator = page.plimsoll.open({ files, root, now: clock() });
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    verdict("bad", `Refused: ${error.code.replaceAll("_", " ")}`, `${error.message}. Nothing in it was used.`);
+    verdict("bad", `Refused: ${error.code.replaceAll("_", " ")}`, `${error.message}. ${page.evaluator ? "What was verified before goes on being used." : "Nothing in it was used."}`);
     $("chain").replaceChildren();
     return;
   }
@@ -117,7 +117,8 @@ function verify({ files, root, name }) {
 function verdict(state, title, text) {
   $("verdict").dataset.state = state;
   $("verdict-title").textContent = title;
-  $("verdict-text").textContent = text;
+  // A whole SHA-256 in a path says no more to a person than its beginning.
+  $("verdict-text").textContent = text.replace(/[0-9a-f]{64}/g, (hash) => `${hash.slice(0, 8)}…`);
 }
 
 function showFacts({ release: { manifest, certificate }, model_sha256, install_until, policy }) {
@@ -162,7 +163,7 @@ function tamper() {
   const place = Math.floor(flipped.length / 2);
   flipped[place] ^= 1;
   verify({ files: new Map(files).set(path, flipped), root, name });
-  $("verdict-text").textContent = `Byte ${place} of ${path} was changed: ${$("verdict-text").textContent}`;
+  verdict($("verdict").dataset.state, $("verdict-title").textContent, `Byte ${place} of ${path} was changed: ${$("verdict-text").textContent}`);
 }
 
 /** The files a device fetches. Those of an earlier release it does not, so it could not notice a change there. */
