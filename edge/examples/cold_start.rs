@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let began = Instant::now();
     let root = TrustedRoot::from_bytes(&std::fs::read(root)?)?;
-    let verified = verify(&Directory::new(repository.into()), &root, &Floors::default(), now, None)?;
+    let verified = verify(&Directory::new(repository), &root, &Floors::default(), now, None)?;
     let evaluator = Evaluator::new(&verified)?;
     let (offset, currency) = (evaluator.policy().utc_offset_min, evaluator.policy().currency);
     let profile = Profile { opened_at: now.plus(-400 * 86_400), tier: Tier::new(2)?, attested: true, offset, currency };
