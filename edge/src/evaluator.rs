@@ -5,8 +5,10 @@ use plimsoll_model::decision::{Decision, Situation, certified_age, decide};
 use plimsoll_model::features::{FEATURES, FeatureVector, schema_hash};
 use plimsoll_model::forest::uncross;
 use plimsoll_model::golden::{Golden, GoldenMismatch};
+use plimsoll_model::grant::Bytes;
 use plimsoll_model::policy::{BadPolicy, Policy};
 use plimsoll_model::time::{Age, UtcSeconds};
+use sha2::Digest as _;
 
 use crate::model::{Model, RefuseModel};
 use crate::trust::Verified;
@@ -18,6 +20,7 @@ pub struct Evaluator {
     certificate: Certificate,
     policy: Policy,
     model: Model,
+    digest: Bytes<32>,
 }
 
 /// Why a verified release does not run on this engine.
@@ -118,12 +121,18 @@ impl Evaluator {
         }
         let golden = Golden::from_json(verified.golden())?;
         golden.check(&manifest.levels, certificate, |row| model.steps(row))?;
-        Ok(Self { manifest: manifest.clone(), certificate: certificate.clone(), policy, model })
+        let digest = Bytes(sha2::Sha256::digest(verified.model()).into());
+        Ok(Self { manifest: manifest.clone(), certificate: certificate.clone(), policy, model, digest })
     }
 
     /// What the model is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// SHA-256 of its file: what a grant names it by.
+    pub const fn digest(&self) -> Bytes<32> {
+        self.digest
     }
 
     /// What is promised of it.

@@ -73,11 +73,13 @@ pub enum Bound {
     State,
     /// Payment numbers do not follow each other.
     Sequence,
+    /// Settlements were worse than promised: the issuer grants less until the model is renewed.
+    Margin,
 }
 
 impl Bound {
     /// Every rule.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Balance,
         Self::Model,
         Self::Fallback,
@@ -105,6 +107,7 @@ impl Bound {
         Self::Clock,
         Self::State,
         Self::Sequence,
+        Self::Margin,
     ];
 
     /// The rule of that name.
@@ -142,6 +145,7 @@ impl Bound {
             Self::Clock => "clock",
             Self::State => "state",
             Self::Sequence => "sequence",
+            Self::Margin => "margin",
         }
     }
 
@@ -175,6 +179,7 @@ impl Bound {
             Self::Clock => "this device's clock is wrong: set it, then sync",
             Self::State => "this wallet's records are damaged or were restored: sync now",
             Self::Sequence => "this wallet's payments do not add up: sync now",
+            Self::Margin => "settlements were worse than promised: less until the model is renewed",
         }
     }
 }

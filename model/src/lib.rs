@@ -29,6 +29,8 @@ pub mod calibration;
 
 pub mod policy;
 
+pub mod standing;
+
 pub mod decision;
 
 pub mod golden;

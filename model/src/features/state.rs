@@ -114,6 +114,11 @@ impl FeatureState {
         self.balance
     }
 
+    /// When the newest transaction was that it has seen.
+    pub const fn latest(&self) -> Option<UtcSeconds> {
+        self.last
+    }
+
     /// What was known of the account from the start.
     pub const fn profile(&self) -> &Profile {
         &self.profile

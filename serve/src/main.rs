@@ -1,0 +1,3 @@
+//! `plimsoll-serve`.
+
+fn main() {}
