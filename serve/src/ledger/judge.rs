@@ -182,26 +182,24 @@ fn inner(
     };
     let covered = covered(rules, account, &grant, issued.settled, payment);
     let partial = rules.policy.ceiling.as_ref().is_some_and(|c| c.partial_settlement);
-    let mut pay = match covered {
+    let funds = Money::floor_at_zero(account.balance_minor());
+    let issuer_pays = rules.overdraft == Overdraft::Issuer;
+    let most = if issuer_pays { covered } else { covered.min(funds) };
+    let pay = match most {
         whole if whole >= payment.amount => payment.amount,
         part if partial => part,
         _ => Money::ZERO,
     };
-    let funds = Money::floor_at_zero(account.balance_minor());
     let missing = pay.saturating_sub(funds);
-    let issuer_pays = rules.overdraft == Overdraft::Issuer;
-    if !issuer_pays {
-        pay = pay.min(funds);
-    }
     let unpaid = payment.amount.saturating_sub(pay);
     if pay == Money::ZERO && !partial {
         count(unit, &payer, &jkt, payment, Money::ZERO);
-        for (cause, holds) in [(Cause::DoubleSpend, number_used), (Cause::CeilingExhaustion, !number_used)] {
-            if holds {
-                signal(unit, rules, &payer, cause, payment.iat);
-            }
-        }
         let covers = covered >= payment.amount;
+        if number_used {
+            signal(unit, rules, &payer, Cause::DoubleSpend, payment.iat);
+        } else if !covers {
+            signal(unit, rules, &payer, Cause::CeilingExhaustion, payment.iat);
+        }
         return Ok(Err(if covers { Why::InsufficientFunds } else { Why::OverGrant }));
     }
 
@@ -273,7 +271,8 @@ fn fits(rules: &Rules<'_>, grant: &Grant, payment: &Payment) -> Result<(), Refus
     if payment.iat > now.plus(CLOCK_SLACK_S) {
         return Err(Why::FutureDated);
     }
-    if payment.iat.plus(CLOCK_SLACK_S) < grant.not_before() || payment.iat >= grant.exp {
+    // A wallet's time is never before its grant's: no slack on this side.
+    if payment.iat < grant.not_before() || payment.iat >= grant.exp {
         return Err(Why::OutsideGrant);
     }
     // Whether it was signed in time is the signing time's question; how long it may lie about is the clock's here.
