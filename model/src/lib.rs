@@ -31,6 +31,8 @@ pub mod policy;
 
 pub mod standing;
 
+pub mod online;
+
 pub mod decision;
 
 pub mod golden;

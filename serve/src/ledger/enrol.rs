@@ -93,6 +93,8 @@ pub fn open(unit: &mut Unit, rules: &Rules<'_>, id: &AccountId, opening: &Openin
         manual_wallet: opening.manual_wallet,
         wallets: Vec::new(),
         spent: Vec::new(),
+        transfers: Vec::new(),
+        payees: Vec::new(),
         signals: Vec::new(),
     };
     unit.accounts.put(id.clone(), account);

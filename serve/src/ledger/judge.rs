@@ -227,6 +227,7 @@ fn inner(
         signed_at: payment.iat,
         judged_at: rules.now,
         outcome,
+        dispute: None,
     };
     settle(unit, rules, &record);
     count(unit, &payer, &jkt, payment, pay);
@@ -353,6 +354,7 @@ fn settle(unit: &mut Unit, rules: &Rules<'_>, record: &PaymentRecord) {
     }
     let spent = Spent { at: record.signed_at, amount: outcome.credited };
     unit.accounts.change(&record.payer, |account| {
+        super::online::know(account, record.payee.as_str());
         if spent.amount > Money::ZERO {
             let place = account.spent.partition_point(|s| s.at <= spent.at);
             account.spent.insert(place, spent);

@@ -3,13 +3,19 @@
 //! - [`judge`]: what becomes of an offline payment;
 //! - [`sync`]: a device comes back, hands in what it did, and gets a grant;
 //! - [`history`]: transactions of the wallet's own ledger come in;
-//! - [`enrol`]: accounts, tiers, devices.
+//! - [`enrol`]: accounts, tiers, devices;
+//! - [`online`]: transfers that are about to happen;
+//! - [`signals`]: disputes, and what others noticed.
 
 pub mod enrol;
 
 pub mod history;
 
 pub mod judge;
+
+pub mod online;
+
+pub mod signals;
 
 pub mod sync;
 
@@ -135,6 +141,7 @@ impl Rules<'_> {
     /// Forgets what no rule looks at any more.
     fn forget(&self, account: &mut Account) {
         account.spent.retain(|s| self.now.since(s.at) < SPENT_DAYS * DAY);
+        account.transfers.retain(|s| self.now.since(s.at) < SPENT_DAYS * DAY);
         if let Some(rules) = &self.policy.standing {
             account.signals.retain(|s| !standing::is_faded(rules, s, self.now));
         }

@@ -53,6 +53,11 @@ impl std::fmt::Display for AccountId {
     }
 }
 
+/// Online transfers that are remembered: more than any rule lets through in its window.
+pub const TRANSFERS_MAX: usize = 512;
+/// Payees that are remembered.
+pub const PAYEES_MAX: usize = 512;
+
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -72,6 +77,10 @@ pub struct Account {
     pub wallets: Vec<Wallet>,
     /// Settled offline payments by signing time, of the last eight days, oldest first.
     pub spent: Vec<Spent>,
+    /// Online transfers that were let through, of the last eight days, oldest first, the newest [`TRANSFERS_MAX`].
+    pub transfers: Vec<Spent>,
+    /// Payees that were paid, as hashes, the newest [`PAYEES_MAX`].
+    pub payees: Vec<u64>,
     /// Fraud signals that still weigh something, oldest first.
     pub signals: Vec<Signal>,
 }
@@ -140,7 +149,7 @@ pub struct Carried {
     pub left: Money,
 }
 
-/// One settled offline payment.
+/// One payment that counts in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// When it was signed.

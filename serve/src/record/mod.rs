@@ -6,9 +6,11 @@ mod grant;
 
 mod payment;
 
-pub use account::{Account, AccountId, BadAccountId, Carried, Held, Spent, TierFrom, Wallet};
+pub use account::{
+    Account, AccountId, BadAccountId, Carried, Held, PAYEES_MAX, Spent, TRANSFERS_MAX, TierFrom, Wallet,
+};
 pub use grant::GrantRecord;
-pub use payment::{Liable, Outcome, PaymentRecord};
+pub use payment::{Dispute, DisputeReason, Found, Liable, Outcome, PaymentRecord};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

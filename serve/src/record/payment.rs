@@ -31,6 +31,48 @@ pub struct PaymentRecord {
     pub judged_at: UtcSeconds,
     /// What came of it.
     pub outcome: Outcome,
+    /// What one of the two says against it.
+    pub dispute: Option<Dispute>,
+}
+
+/// What one of the two says against a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispute {
+    /// Who.
+    pub by: AccountId,
+    /// Why.
+    pub reason: DisputeReason,
+    /// In their words.
+    pub detail: String,
+    /// When.
+    pub at: UtcSeconds,
+    /// What was found, once somebody has looked.
+    pub found: Option<Found>,
+}
+
+/// Why a payment is disputed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DisputeReason {
+    /// The holder did not make it.
+    Unauthorized,
+    /// Another amount was agreed.
+    WrongAmount,
+    /// The goods did not come.
+    NotReceived,
+    /// Something else.
+    Other,
+}
+
+/// What somebody found who looked at a dispute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Whose doing it was.
+    pub at_fault: Option<AccountId>,
+    /// Who looked.
+    pub by: String,
+    /// When.
+    pub at: UtcSeconds,
 }
 
 /// What came of a payment. `debited + overdraft == credited`, always: no money is made.
