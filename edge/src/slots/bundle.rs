@@ -19,16 +19,16 @@ const MAGIC: &[u8; 16] = b"plimsoll slot 1\n";
 /// Files of a release: four kinds of metadata, three targets, and at most so many roots.
 const FILES_MAX: usize = 6 + 1 + trust::ROOTS_MAX as usize;
 
-/// Repository files by path.
+/// The files of one release by path, and when they were verified.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Bundle<'a> {
+pub struct Bundle<'a> {
     verified_at: UtcSeconds,
     files: BTreeMap<&'a str, &'a [u8]>,
 }
 
 impl<'a> Bundle<'a> {
     /// Takes a slot's bytes apart; `None` when they are not a slot.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut left = bytes.strip_prefix(MAGIC)?;
         let mut take = |length: usize| {
             let (taken, rest) = left.split_at_checked(length)?;
@@ -53,9 +53,14 @@ impl<'a> Bundle<'a> {
     ///
     /// # Errors
     /// [`RefuseRelease`].
-    pub(super) fn verify(&self, root: &TrustedRoot, model_id: &str) -> Result<Verified, RefuseRelease> {
+    pub fn verify(&self, root: &TrustedRoot, model_id: &str) -> Result<Verified, RefuseRelease> {
         let kept = Kept { bundle: self, root };
         trust::verify(&kept, root, &Floors::default(), self.verified_at, Some(model_id))
+    }
+
+    /// Its files by their path in the repository; [`Bundle::verify`] says whether they are anybody's.
+    pub fn files(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.files.iter().map(|(path, bytes)| (*path, *bytes))
     }
 }
 
@@ -74,13 +79,14 @@ impl Repository for Kept<'_> {
 }
 
 /// A repository that remembers what was taken from it.
-pub(super) struct Recorder<'a> {
+pub struct Recorder<'a> {
     repo: &'a dyn Repository,
     files: RefCell<BTreeMap<String, Vec<u8>>>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(repo: &'a dyn Repository) -> Self {
+    /// Over a repository from which nothing was taken yet.
+    pub fn new(repo: &'a dyn Repository) -> Self {
         Self { repo, files: RefCell::default() }
     }
 
@@ -89,7 +95,7 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// `Io` when a root cannot be fetched. One that is not there shows when the slot is verified.
-    pub(super) fn into_slot(
+    pub fn into_slot(
         self,
         pinned: &TrustedRoot,
         floors: &Floors,

@@ -25,7 +25,7 @@
 //! What it cannot do: someone who controls the device can put back an old copy of all files at once. The server sees it
 //! in the [`Report`] and in grants, which name the model they were computed with.
 
-mod bundle;
+pub mod bundle;
 
 mod state;
 
