@@ -15,3 +15,5 @@ pub mod record;
 pub mod unit;
 
 pub mod ledger;
+
+pub mod models;

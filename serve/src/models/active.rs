@@ -1,0 +1,136 @@
+//! What decides for an account: a verified release, or the programme's static floor.
+
+use std::fmt;
+
+use plimsoll_edge::Evaluator;
+use plimsoll_edge::trust::Verified;
+use plimsoll_model::UtcSeconds;
+use plimsoll_model::artifact::Release;
+use plimsoll_model::grant::{Bytes, Model};
+use plimsoll_model::policy::Policy;
+use sha2::{Digest as _, Sha256};
+
+use super::rollout::Digest;
+use crate::ledger::Basis;
+
+/// A basis for decisions, ready to use. Shared: a request that has one keeps it, whatever is loaded meanwhile.
+pub struct Active {
+    basis: Inner,
+    policy_sha256: Digest,
+}
+
+enum Inner {
+    Floor(Box<Policy>),
+    Release(Box<Released>),
+}
+
+/// A release, with the files that prove it.
+pub struct Released {
+    evaluator: Evaluator,
+    release: Release,
+    install_until: UtcSeconds,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Active {
+    /// The static floor of a programme.
+    pub fn floor(policy: Policy) -> Self {
+        let policy_sha256 = Bytes(Sha256::digest(policy.to_json()).into());
+        Self { basis: Inner::Floor(Box::new(policy)), policy_sha256 }
+    }
+
+    /// A release that this engine runs.
+    ///
+    /// * `files`: those it was verified from.
+    pub(super) fn release(evaluator: Evaluator, verified: &Verified, files: Vec<(String, Vec<u8>)>) -> Self {
+        let policy_sha256 = Bytes(Sha256::digest(evaluator.policy().to_json()).into());
+        let released =
+            Released { evaluator, release: verified.release().clone(), install_until: verified.install_until(), files };
+        Self { basis: Inner::Release(Box::new(released)), policy_sha256 }
+    }
+
+    /// What the rules compute limits by.
+    pub fn basis(&self) -> Basis<'_> {
+        self.evaluator().map_or(Basis::Floor, Basis::Model)
+    }
+
+    /// The model, where one decides.
+    pub fn evaluator(&self) -> Option<&Evaluator> {
+        self.released().map(|r| &r.evaluator)
+    }
+
+    /// The programme's rules.
+    pub fn policy(&self) -> &Policy {
+        match &self.basis {
+            Inner::Floor(policy) => policy,
+            Inner::Release(released) => released.evaluator.policy(),
+        }
+    }
+
+    /// SHA-256 of the rules as they are published: what a grant says under `pol`.
+    pub const fn policy_sha256(&self) -> Digest {
+        self.policy_sha256
+    }
+
+    /// Version of the model, where one decides.
+    pub fn version(&self) -> Option<u64> {
+        self.evaluator().map(|e| e.manifest().model_version)
+    }
+
+    /// SHA-256 of the model file, where one decides.
+    pub fn digest(&self) -> Option<Digest> {
+        self.evaluator().map(Evaluator::digest)
+    }
+
+    /// As a grant names it.
+    pub fn model(&self) -> Option<Model> {
+        self.evaluator().map(|e| Model { v: e.manifest().model_version, d: e.digest() })
+    }
+
+    /// The release, where one decides.
+    pub fn released(&self) -> Option<&Released> {
+        match &self.basis {
+            Inner::Floor(_) => None,
+            Inner::Release(released) => Some(released),
+        }
+    }
+}
+
+impl Released {
+    /// The signed manifest and certificate.
+    pub const fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// Until when a device installs it by these files; they are published anew before.
+    pub const fn install_until(&self) -> UtcSeconds {
+        self.install_until
+    }
+
+    /// The repository files that prove it, by path: roots, timestamp, snapshot, targets, model, policy, golden vectors.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+    }
+
+    /// One of them.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.files().find(|(name, _)| *name == path).map(|(_, bytes)| bytes)
+    }
+
+    /// Where its model is in the repository, e.g. `targets/models/<sha256>.tng.onnx`.
+    pub fn model_file(&self) -> &str {
+        self.files().map(|(path, _)| path).find(|path| path.ends_with(".onnx")).expect("a release has a model")
+    }
+}
+
+impl fmt::Debug for Active {
+    /// Its names, without the trees and the files.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = self.policy();
+        f.debug_struct("Active")
+            .field("model", &self.model())
+            .field("programme", &policy.programme)
+            .field("policy_version", &policy.version)
+            .finish_non_exhaustive()
+    }
+}

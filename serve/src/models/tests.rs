@@ -1,0 +1,389 @@
+//! Over the repositories that `plimsoll publish` made for the edge's tests: two releases of one line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use plimsoll_edge::trust::{RefuseRelease, Role, TrustedRoot};
+use plimsoll_model::UtcSeconds;
+use plimsoll_model::policy::Policy;
+
+use super::*;
+
+/// A day after the first release, and one after the second.
+const FIRST: UtcSeconds = UtcSeconds(1_795_219_200 + 86_400);
+const SECOND: UtcSeconds = UtcSeconds(1_795_824_000 + 86_400);
+
+fn published(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge/tests/fixtures/published").join(part)
+}
+
+fn root() -> TrustedRoot {
+    TrustedRoot::from_bytes(&fs::read(published("root.json")).expect("the fixture's root")).expect("sound")
+}
+
+fn account(i: usize) -> AccountId {
+    AccountId::try_from(format!("account-{i}")).expect("a name")
+}
+
+fn by(at: UtcSeconds, why: &str) -> Pulled {
+    Pulled { at, why: why.to_owned() }
+}
+
+/// A service's directories: the repository it is given, and its archive.
+struct House(tempfile::TempDir);
+
+impl House {
+    fn with(part: &str) -> Self {
+        let house = Self(tempfile::tempdir().expect("a directory"));
+        house.publish(part);
+        house
+    }
+
+    /// Copies a repository over what is there, timestamp last, as publishers do.
+    fn publish(&self, part: &str) {
+        let from = published(part);
+        copy(&from.join("targets"), &self.repository().join("targets"));
+        copy(&from.join("metadata"), &self.repository().join("metadata"));
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.0.path().join("repository")
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            source: Some(Source { directory: self.repository(), root: root(), model_id: None }),
+            archive: self.0.path().join("archive"),
+            policy: Policy::preset("tng").expect("a preset"),
+            ring_seed: "test".into(),
+            replica: "one".into(),
+        }
+    }
+
+    fn open(&self, now: UtcSeconds) -> Models {
+        Models::open(self.settings(), &Rollout::default(), now).expect("opens")
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
+
+/// Accounts, of so many, for whom a version decides.
+fn held(models: &Models, version: u64, of: usize) -> Vec<usize> {
+    (0..of).filter(|i| models.for_account(&account(*i)).version() == Some(version)).collect()
+}
+
+#[test]
+fn the_first_release_decides_for_everyone() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    assert_eq!(held(&models, 1, 200).len(), 200);
+    let status = models.status();
+    assert_eq!((status.checked_at, status.refused), (Some(FIRST), None));
+    assert_eq!(models.look(FIRST), Ok(None), "nothing has changed since");
+}
+
+#[test]
+fn a_service_without_a_repository_decides_by_the_floor() {
+    let house = House(tempfile::tempdir().expect("a directory"));
+    let models =
+        Models::open(Settings { source: None, ..house.settings() }, &Rollout::default(), FIRST).expect("opens");
+    let active = models.for_account(&account(1));
+    assert_eq!((active.version(), active.policy().programme.as_str()), (None, "tng"));
+    assert_eq!(models.reload(FIRST), Err(RefuseReload::NoSource));
+}
+
+#[test]
+fn a_new_release_starts_with_one_in_a_hundred_and_widening_only_adds_accounts() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    house.publish("second");
+    assert_eq!(models.look(SECOND), Ok(Some(Reloaded::Admitted { model_version: 2, share_ppm: 10_000 })));
+    let of = 20_000;
+    let mut before = held(&models, 2, of);
+    let band = 4.0 * (of as f64 * 0.01 * 0.99).sqrt();
+    assert!((before.len() as f64 - 200.0).abs() < band, "{} of {of}", before.len());
+    assert_eq!(before, held(&models, 2, of), "membership is stable");
+    for share_ppm in [50_000, 200_000, 500_000, EVERYONE] {
+        models.widen(2, share_ppm).expect("wider");
+        let now = held(&models, 2, of);
+        assert!(before.iter().all(|i| now.binary_search(i).is_ok()), "nobody loses it");
+        let mean = of as f64 * f64::from(share_ppm) / 1e6;
+        assert!((now.len() as f64 - mean).abs() <= 4.0 * (mean * (1.0 - mean / of as f64)).sqrt(), "{}", now.len());
+        before = now;
+    }
+    assert_eq!(before.len(), of);
+}
+
+#[test]
+fn rings_and_pull_backs_outlive_the_process() {
+    let house = House::with("first");
+    let before = {
+        let models = house.open(FIRST);
+        house.publish("second");
+        models.reload(SECOND).expect("comes in");
+        models.widen(2, 300_000).expect("wider");
+        held(&models, 2, 1_000)
+    };
+    let models = house.open(SECOND);
+    assert_eq!(held(&models, 2, 1_000), before);
+    assert_eq!(held(&models, 1, 1_000).len(), 1_000 - before.len(), "the others have the one before, from the archive");
+    models.pull_back(2, by(SECOND, "ordered")).expect("is there");
+    assert_eq!(held(&models, 1, 1_000).len(), 1_000);
+    drop(models);
+    let models = house.open(SECOND);
+    assert_eq!(held(&models, 1, 1_000).len(), 1_000, "it does not come in again");
+    assert_eq!(models.status().releases[0].ring.pulled, Some(by(SECOND, "ordered")));
+}
+
+#[test]
+fn readers_never_wait_for_a_release_and_keep_the_one_they_have() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    house.publish("second");
+    let done = AtomicBool::new(false);
+    let old = models.for_account(&account(0));
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|t| {
+                let (models, done) = (&models, &done);
+                scope.spawn(move || {
+                    let (mut seen, mut reads) = ([0_u64; 2], 0_u64);
+                    while !done.load(Ordering::Relaxed) || reads < 100 {
+                        let active = models.for_account(&account((reads as usize) % 500 + t));
+                        let version = active.version().expect("there is always a model");
+                        let evaluator = active.evaluator().expect("it is a model");
+                        assert_eq!(evaluator.manifest().model_version, version, "never half of each");
+                        seen[version as usize - 1] += 1;
+                        reads += 1;
+                    }
+                    seen
+                })
+            })
+            .collect();
+        models.look(SECOND).expect("comes in");
+        models.widen(2, EVERYONE).expect("wider");
+        let after = models.for_account(&account(0)).version();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(after, Some(2));
+        for reader in readers {
+            let seen = reader.join().expect("no reader panics");
+            assert!(seen[0] + seen[1] >= 100, "{seen:?}");
+        }
+    });
+    assert_eq!(old.version(), Some(1), "what a request took stays what it took");
+}
+
+#[test]
+fn an_older_repository_is_refused_and_the_newer_release_goes_on() {
+    let house = House::with("second");
+    let models = house.open(SECOND);
+    assert_eq!(held(&models, 2, 10).len(), 10);
+    fs::remove_dir_all(house.repository()).expect("removes");
+    house.publish("first");
+    let refused = models.look(SECOND).expect_err("it is older");
+    assert!(matches!(refused, RefuseReload::Release(_)), "{refused}");
+    assert_eq!(held(&models, 2, 10).len(), 10);
+    assert_eq!(models.status().refused, Some(refused.to_string()));
+    drop(models);
+    // Also by a service that was started anew: the floors are on disk.
+    let models = house.open(FIRST);
+    let refused = models.reload(FIRST).expect_err("it is older");
+    let rollback = RefuseRelease::Rollback { role: Role::Timestamp, trusted: 2, offered: 1 };
+    assert_eq!(refused, RefuseReload::Release(rollback));
+    assert_eq!(held(&models, 2, 10).len(), 10);
+}
+
+#[test]
+fn one_changed_byte_in_any_file_refuses_the_repository_and_what_was_served_goes_on() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    house.publish("second");
+    let files: Vec<PathBuf> = ["metadata", "targets/models"]
+        .iter()
+        .flat_map(|part| fs::read_dir(house.repository().join(part)).expect("a directory"))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(files.len(), 11);
+    for file in &files {
+        let good = fs::read(file).expect("reads");
+        let mut bad = good.clone();
+        let at = bad.len() / 2;
+        bad[at] ^= 1;
+        fs::write(file, &bad).expect("writes");
+        let refused = models.look(SECOND);
+        assert!(refused.is_err(), "{}", file.display());
+        assert_eq!(held(&models, 1, 50).len(), 50, "{}", file.display());
+        assert_eq!(models.status().releases.len(), 1);
+        fs::write(file, &good).expect("writes");
+    }
+    assert_eq!(models.look(SECOND), Ok(Some(Reloaded::Admitted { model_version: 2, share_ppm: 10_000 })));
+    assert_eq!(models.status().refused, None);
+}
+
+#[test]
+fn a_repository_that_is_still_being_copied_comes_in_once_it_is_whole() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    let model = "targets/models/6f1d077522a61ad485c7f2339e94dbf2ce74a8ceef6a90a24cad534d18422e63.tng-fixture.onnx";
+    house.publish("second");
+    fs::remove_file(house.repository().join(model)).expect("removes");
+    assert!(models.look(SECOND).is_err());
+    fs::copy(published("second").join(model), house.repository().join(model)).expect("copies");
+    assert!(
+        matches!(models.look(SECOND), Ok(Some(Reloaded::Admitted { model_version: 2, .. }))),
+        "the timestamp is the same"
+    );
+}
+
+#[test]
+fn a_release_past_its_use_or_for_another_programme_does_not_come_in() {
+    let house = House::with("first");
+    let late = UtcSeconds(1_802_995_200 + 15 * 86_400);
+    let models = house.open(late);
+    assert_eq!(models.for_account(&account(1)).version(), None);
+    assert!(models.status().refused.is_some_and(|why| why.contains("expired")), "expired metadata installs nothing");
+    drop(models);
+
+    let house = House::with("first");
+    let settings = Settings { policy: Policy::preset("naira").expect("a preset"), ..house.settings() };
+    let models = Models::open(settings, &Rollout::default(), FIRST).expect("opens");
+    let refused = models.reload(FIRST).expect_err("another programme");
+    assert_eq!(refused, RefuseReload::Programme { expected: "naira".into(), found: "tng".into() });
+}
+
+#[test]
+fn devices_that_disagree_pull_a_release_back_above_the_threshold_and_not_at_it() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    house.publish("second");
+    models.look(SECOND).expect("comes in");
+    models.widen(2, EVERYONE).expect("wider");
+    let release = models.for_account(&account(0)).digest().expect("a model");
+    for i in 0..100 {
+        assert_eq!(models.compared(&account(i), &release, i >= 5, SECOND), None, "5 of 100 is the 5 % of the policy");
+    }
+    // One account that says it again and again is one account.
+    for _ in 0..50 {
+        assert_eq!(models.compared(&account(0), &release, false, SECOND), None);
+    }
+    assert_eq!(models.status().releases[0].compared, Compared { accounts: 100, unequal: 5 });
+    assert_eq!(held(&models, 2, 100).len(), 100);
+    // One that agreed before and does not any more: 6 of 100.
+    let pulled = models.compared(&account(50), &release, false, SECOND).expect("pulled back");
+    assert_eq!(pulled, by(SECOND, "6 of 100 accounts' devices computed another limit"));
+    assert_eq!(held(&models, 1, 100).len(), 100, "no new decision by it");
+    assert_eq!(models.by_digest(&release).map(|a| a.version()), Ok(Some(2)), "what it decided can be decided again");
+}
+
+#[test]
+fn the_only_release_is_not_pulled_back_by_devices() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    let release = models.for_account(&account(0)).digest().expect("a model");
+    for i in 0..300 {
+        assert_eq!(models.compared(&account(i), &release, false, FIRST), None);
+    }
+    assert_eq!(held(&models, 1, 10).len(), 10, "the floor would be worse, and signed curves bound what devices do");
+    assert_eq!(
+        models.status().releases[0].compared,
+        Compared { accounts: 300, unequal: 300 },
+        "but everybody can see it"
+    );
+}
+
+#[test]
+fn a_pulled_back_only_release_leaves_the_floor() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    models.pull_back(1, by(FIRST, "ordered")).expect("is there");
+    let active = models.for_account(&account(0));
+    assert!(active.version().is_none() && active.evaluator().is_none());
+    assert!(matches!(models.pull_back(7, by(FIRST, "ordered")), Err(RefuseMove::Unknown { model_version: 7 })));
+}
+
+#[test]
+fn a_replica_that_comes_later_follows_the_rings_of_the_others() {
+    let first = House::with("first");
+    let one = first.open(FIRST);
+    first.publish("second");
+    one.look(SECOND).expect("comes in");
+
+    // It meets the second release first, and must not take it for the first there ever was.
+    let second = House::with("second");
+    let two = Models::open(second.settings(), &one.rollout(), SECOND).expect("opens");
+    assert_eq!(two.rollout().of_version(2).map(|(_, ring)| ring.share_ppm), Some(10_000));
+    let status = two.status();
+    assert!(status.releases[1].unavailable.as_ref().is_some_and(|why| why.contains("copy it there")), "{status:?}");
+    assert_eq!(two.for_account(&account(0)).version(), None, "outside the ring: the floor, not a release on trial");
+
+    one.widen(2, EVERYONE).expect("wider");
+    let merged = two.merge(&one.rollout());
+    assert_eq!(merged, one.merge(&merged));
+    assert_eq!(two.for_account(&account(0)).version(), Some(2));
+    one.pull_back(2, by(SECOND, "ordered")).expect("is there");
+    two.merge(&one.rollout());
+    assert_eq!(two.for_account(&account(0)).version(), None);
+}
+
+#[test]
+fn an_archive_without_its_floors_does_not_open() {
+    let house = House::with("second");
+    drop(house.open(SECOND));
+    let floors = house.0.path().join("archive/floors");
+    let good = fs::read(&floors).expect("reads");
+    fs::remove_file(&floors).expect("removes");
+    let open = || Models::open(house.settings(), &Rollout::default(), SECOND).map(|_| ());
+    assert!(matches!(open(), Err(ArchiveError::Damaged { name, .. }) if name == "floors"));
+    fs::write(&floors, &good[..good.len() / 2]).expect("writes");
+    assert!(matches!(open(), Err(ArchiveError::Damaged { name, .. }) if name == "floors"));
+    fs::write(&floors, &good).expect("writes");
+    assert_eq!(open(), Ok(()));
+}
+
+#[test]
+fn an_archived_release_with_a_changed_byte_does_not_decide() {
+    let house = House::with("first");
+    let digest = {
+        let models = house.open(FIRST);
+        models.for_account(&account(0)).digest().expect("a model")
+    };
+    fs::remove_dir_all(house.repository()).expect("the repository is away, only the archive is left");
+    let file = house.0.path().join("archive").join(format!("release-{}", plimsoll_model::artifact::hex(&digest.0)));
+    let good = fs::read(&file).expect("reads");
+    assert_eq!(house.open(FIRST).for_account(&account(0)).version(), Some(1), "from the archive");
+    for at in [0, 20, good.len() / 3, good.len() / 2, good.len() - 2] {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        fs::write(&file, &bad).expect("writes");
+        let models = house.open(FIRST);
+        assert_eq!(models.for_account(&account(0)).version(), None, "byte {at}");
+        assert!(models.status().releases[0].unavailable.is_some(), "byte {at}");
+    }
+}
+
+#[test]
+fn two_services_do_not_share_an_archive() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    let again = Models::open(house.settings(), &Rollout::default(), FIRST);
+    assert!(matches!(again, Err(ArchiveError::Storage(_))));
+    let archived = Archived::open(&house.settings().archive, Some(root())).expect("but it can be read meanwhile");
+    let active = models.for_account(&account(0));
+    let digest = active.digest().expect("a model");
+    assert_eq!(archived.release(&digest).map(|a| a.model()), Ok(active.model()));
+    let floor = models.floor();
+    assert_eq!(archived.floor(&floor.policy_sha256()).map(|a| a.policy().clone()), Ok(floor.policy().clone()));
+    assert!(matches!(archived.release(&Default::default()), Err(ArchiveError::Missing { .. })));
+}
