@@ -11,6 +11,18 @@
 //! answers after its own commit. And everything an account is stands in one row, so that one statement loads and locks it
 //! and replicas need nothing of each other.
 
+pub mod clock;
+
+pub mod config;
+
+pub mod app;
+
+pub mod border;
+
+pub mod issuer;
+
+pub mod ops;
+
 pub mod record;
 pub mod unit;
 

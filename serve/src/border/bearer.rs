@@ -1,0 +1,122 @@
+//! Bearer tokens: from a token to an [`Identity`], by the issuers that are configured.
+
+use std::sync::Arc;
+
+use plimsoll_model::UtcSeconds;
+use plimsoll_model::grant::Thumbprint;
+use serde_json::Value;
+
+use super::identity::{Identity, Role};
+use super::jose::{Claims, Token};
+use super::refuse::RefuseCredential;
+use super::source::Source;
+use crate::config::{Auth, TokenIssuer};
+use crate::ops::metrics::BorderMetrics;
+use crate::record::AccountId;
+
+/// Those whose tokens count.
+#[derive(Debug)]
+pub(super) struct Bearers {
+    issuers: Vec<(TokenIssuer, Arc<Source>)>,
+    skew_s: i64,
+}
+
+impl Bearers {
+    /// By configuration; no key is read yet.
+    ///
+    /// # Errors
+    /// A key set's address that does not read.
+    pub(super) fn new(auth: &Auth, metrics: &BorderMetrics) -> Result<Self, String> {
+        let issuer = |issuer: &TokenIssuer| Ok((issuer.clone(), Source::new(&issuer.jwks, metrics.clone())?));
+        let issuers = auth.issuers.values().map(issuer).collect::<Result<_, String>>()?;
+        Ok(Self { issuers, skew_s: i64::from(auth.skew_s) })
+    }
+
+    /// Reads every key set, so that the first request need not.
+    pub(super) async fn warm(&self) {
+        for (_, source) in &self.issuers {
+            source.refresh().await;
+        }
+    }
+
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// [`RefuseCredential`].
+    pub(super) async fn identify(&self, text: &str, now: UtcSeconds) -> Result<Identity, RefuseCredential> {
+        let token = Token::open(text)?;
+        // Issuers name their keys as they like, so a name may be there twice: the signature decides, then `iss`.
+        let mut refused = RefuseCredential::UnknownKey;
+        for (issuer, source) in &self.issuers {
+            let key = match source.key(&token.kid).await {
+                Ok(Some(key)) => key,
+                Ok(None) => continue,
+                Err(missing) => {
+                    refused = missing;
+                    continue;
+                }
+            };
+            if !issuer.algorithms.contains(&token.algorithm) {
+                refused = RefuseCredential::Algorithm;
+                continue;
+            }
+            match token.verify(&key) {
+                Ok(claims) => return self.check(issuer, &token, &claims, now),
+                Err(other) => refused = other,
+            }
+        }
+        Err(refused)
+    }
+
+    fn check(
+        &self,
+        issuer: &TokenIssuer,
+        token: &Token<'_>,
+        claims: &Claims,
+        now: UtcSeconds,
+    ) -> Result<Identity, RefuseCredential> {
+        if !issuer.typ.contains(&token.typ) {
+            return Err(RefuseCredential::Type);
+        }
+        if claims.text("iss") != Some(&issuer.iss) {
+            return Err(RefuseCredential::Issuer);
+        }
+        if !claims.is_for(&issuer.aud) {
+            return Err(RefuseCredential::Audience);
+        }
+        let expires = claims.seconds("exp")?.ok_or(RefuseCredential::Claim("exp"))?;
+        if now.0 >= expires.saturating_add(self.skew_s) {
+            return Err(RefuseCredential::Expired);
+        }
+        for begins in ["nbf", "iat"] {
+            if claims.seconds(begins)?.is_some_and(|from| now.0 < from.saturating_sub(self.skew_s)) {
+                return Err(RefuseCredential::NotYet);
+            }
+        }
+        if issuer.admins {
+            let name = claims.text("sub").filter(|name| is_name(name)).ok_or(RefuseCredential::Claim("sub"))?;
+            let role = claims.get("role").cloned().and_then(|role| serde_json::from_value::<Role>(role).ok());
+            let role = role.ok_or(RefuseCredential::Claim("role"))?;
+            return Ok(Identity::Admin { name: name.to_owned(), role });
+        }
+        let account = claims.text(&issuer.account_claim).and_then(|name| AccountId::try_from(name).ok());
+        let account = account.ok_or(RefuseCredential::Claim("account"))?;
+        let jkt = match claims.get("cnf") {
+            None => None,
+            Some(Value::Object(cnf)) => match cnf.get("jkt") {
+                None => None,
+                Some(jkt) => {
+                    let jkt = jkt.as_str().and_then(|jkt| Thumbprint::try_from(jkt.to_owned()).ok());
+                    Some(jkt.ok_or(RefuseCredential::Claim("cnf.jkt"))?)
+                }
+            },
+            Some(_) => return Err(RefuseCredential::Claim("cnf")),
+        };
+        Ok(Identity::Holder { account, jkt })
+    }
+}
+
+/// A name that can stand in a log and an audit trail.
+fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
+}

@@ -1,0 +1,245 @@
+//! What is counted, each metric a typed field: a label can take only the values that its type has.
+//!
+//! `prometheus-client` and not the `metrics` facade: the registry belongs to one [`Metrics`] and not to the process, so
+//! that tests count for themselves; names carry units; and it is three crates instead of fourteen.
+//!
+//! No metric is by account, device or amount.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process::Process;
+
+/// Everything that is counted, and the registry it is shown from.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests and connections.
+    pub http: HttpMetrics,
+    /// Credentials and limits.
+    pub border: BorderMetrics,
+    /// Group commit.
+    pub store: StoreMetrics,
+    /// Grant-signing keys that are published.
+    pub issuer_keys: Gauge,
+    registry: Registry,
+}
+
+/// Requests and connections.
+#[derive(Clone, Debug)]
+pub struct HttpMetrics {
+    /// From the last byte of the head to the answer's head.
+    pub duration_s: Family<Request, Histogram, RequestBuckets>,
+    /// Requests being worked on.
+    pub in_flight: Gauge,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Requests turned away because too many were in flight.
+    pub shed: Counter,
+}
+
+/// A kind of request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Request {
+    /// The route's template: `/v1/accounts/{id}/kyc`, or `unmatched`.
+    pub route: String,
+    /// GET, POST …, or `other`.
+    pub method: &'static str,
+    /// Of the answer's status, the first digit.
+    pub status: StatusClass,
+}
+
+/// The first digit of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "they are what they are called")]
+pub enum StatusClass {
+    Informational,
+    Success,
+    Redirect,
+    Caller,
+    Ours,
+}
+
+impl From<axum::http::StatusCode> for StatusClass {
+    fn from(status: axum::http::StatusCode) -> Self {
+        match status.as_u16() / 100 {
+            1 => Self::Informational,
+            2 => Self::Success,
+            3 => Self::Redirect,
+            4 => Self::Caller,
+            _ => Self::Ours,
+        }
+    }
+}
+
+impl EncodeLabelValue for StatusClass {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let text = match self {
+            Self::Informational => "1xx",
+            Self::Success => "2xx",
+            Self::Redirect => "3xx",
+            Self::Caller => "4xx",
+            Self::Ours => "5xx",
+        };
+        text.encode(encoder)
+    }
+}
+
+/// 0.5 ms to 16 s, doubling.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestBuckets;
+
+impl MetricConstructor<Histogram> for RequestBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+    }
+}
+
+/// Credentials and limits.
+#[derive(Clone, Debug)]
+pub struct BorderMetrics {
+    /// Credentials refused, by why.
+    pub refused: Family<Refused, Counter>,
+    /// Requests turned away by a rate limit.
+    pub rate_limited: Family<RateLimited, Counter>,
+    /// Attempts to read or fetch a key set.
+    pub key_sets: Family<KeySet, Counter>,
+}
+
+/// Why a credential was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// One word.
+    pub reason: &'static str,
+}
+
+/// Whose limit it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RateLimited {
+    /// `identity`, `refresh` or `peer`.
+    pub by: &'static str,
+}
+
+/// What became of a key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeySet {
+    /// `read`, `failed` or `stale`.
+    pub outcome: &'static str,
+}
+
+/// Group commit: the store sets these.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    /// Pieces of work waiting for a transaction.
+    pub queued: Gauge,
+    /// From a transaction's begin to its commit.
+    pub commit_s: Histogram,
+    /// Pieces of work in one transaction.
+    pub batch: Histogram,
+    /// Transactions begun again after a conflict or a lost connection.
+    pub retries: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("plimsoll");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs here", build);
+
+        let r = registry.sub_registry_with_prefix("http");
+        let http = HttpMetrics {
+            duration_s: Family::new_with_constructor(RequestBuckets),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            shed: Counter::default(),
+        };
+        let help = "Time from the request's head to the answer's";
+        r.register_with_unit("request_duration", help, Unit::Seconds, http.duration_s.clone());
+        r.register("requests_in_flight", "Requests being worked on", http.in_flight.clone());
+        r.register("connections", "Open connections", http.connections.clone());
+        r.register("shed", "Requests turned away because too many were in flight", http.shed.clone());
+
+        let r = registry.sub_registry_with_prefix("border");
+        let border =
+            BorderMetrics { refused: Family::default(), rate_limited: Family::default(), key_sets: Family::default() };
+        r.register("refused", "Credentials refused, by why", border.refused.clone());
+        r.register("rate_limited", "Requests turned away by a rate limit", border.rate_limited.clone());
+        r.register("key_set_reads", "Attempts to read or fetch a key set", border.key_sets.clone());
+
+        let r = registry.sub_registry_with_prefix("store");
+        let store = StoreMetrics {
+            queued: Gauge::default(),
+            commit_s: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            retries: Counter::default(),
+        };
+        r.register("queued", "Pieces of work waiting for a transaction", store.queued.clone());
+        let help = "Time from a transaction's begin to its commit";
+        r.register_with_unit("commit_duration", help, Unit::Seconds, store.commit_s.clone());
+        r.register("batch_size", "Pieces of work in one transaction", store.batch.clone());
+        r.register("retries", "Transactions begun again after a conflict", store.retries.clone());
+
+        let issuer_keys = Gauge::default();
+        registry.register("issuer_keys", "Grant-signing keys that are published", issuer_keys.clone());
+        registry.register_collector(Box::new(Process));
+        Self { http, border, store, issuer_keys, registry }
+    }
+
+    /// For others to count what is theirs: registered before anything is served.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// The OpenMetrics text.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// What [`Metrics::render`] is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A float gauge.
+pub type Measured = Gauge<f64, AtomicU64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown_with_its_unit() {
+        let metrics = Metrics::new();
+        let request =
+            Request { route: "/v1/sync".into(), method: "POST", status: axum::http::StatusCode::CREATED.into() };
+        metrics.http.duration_s.get_or_create(&request).observe(0.003);
+        metrics.border.refused.get_or_create(&Refused { reason: "expired" }).inc();
+        metrics.store.queued.set(3);
+        let text = metrics.render().expect("renders");
+        for line in [
+            r#"plimsoll_http_request_duration_seconds_bucket{le="0.004",route="/v1/sync",method="POST",status="2xx"} 1"#,
+            r#"plimsoll_border_refused_total{reason="expired"} 1"#,
+            "plimsoll_store_queued 3",
+            "# UNIT plimsoll_process_resident_memory_bytes bytes",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Listening, and stopping: connections with limits in time, size and number; what was accepted is finished.
+//!
+//! `axum::serve` has no limit on how long a head may take, so a few hundred silent connections would be all it serves.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower::{Service as _, ServiceExt as _};
+
+use super::metrics::Metrics;
+use crate::config::Server;
+
+/// Bytes of a request's head, and headers in it.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// The address a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Who to count a request for: the connection's address, or what a trusted proxy said last. An IPv6 network of 64 bits
+/// is one subscriber.
+pub fn peer_of(request: &Request, trusted: &[IpAddr]) -> IpAddr {
+    let direct = request.extensions().get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let mut address = direct.to_canonical();
+    if trusted.contains(&address) {
+        let forwarded = request.headers().get_all("x-forwarded-for").iter();
+        let forwarded = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let hops: Vec<IpAddr> = forwarded.filter_map(|hop| hop.trim().parse().ok()).collect();
+        // From the nearest outwards: the first that is not ours. What is beyond it, anybody can write.
+        if let Some(hop) = hops.iter().rev().map(IpAddr::to_canonical).find(|hop| !trusted.contains(hop)) {
+            address = hop;
+        }
+    }
+    match address {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+/// Serves until `stop` comes, then finishes what it accepted, for `server.shutdown_s` at most. Answers how many
+/// connections it had to cut.
+///
+/// # Errors
+/// When the socket cannot accept any more.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    server: &Server,
+    metrics: &Arc<Metrics>,
+    stop: impl Future<Output = ()> + Send,
+) -> std::io::Result<usize> {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(server.head_s))
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .half_close(false);
+    let places = Arc::new(Semaphore::new(server.connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        // A place first: more connections wait in the kernel's queue, and cost us nothing.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = accepted => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of files, or a connection that went before it was accepted: neither ends the service.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Answers are small and written at once; waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            let mut router = router.clone();
+            async move { router.as_service().ready().await?.call(request).await }
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = graceful.watch(connection);
+        let connections = metrics.http.connections.clone();
+        connections.inc();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            connections.dec();
+            drop(place);
+        });
+    }
+    drop(listener);
+    let open = graceful.count();
+    tracing::info!(open, "stopping: finishing what was accepted");
+    match tokio::time::timeout(Duration::from_secs(server.shutdown_s), graceful.shutdown()).await {
+        Ok(()) => Ok(0),
+        Err(_) => {
+            let cut = usize::try_from(metrics.http.connections.get()).unwrap_or(0);
+            tracing::warn!(cut, "time is up: connections are cut");
+            Ok(cut)
+        }
+    }
+}
+
+/// SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the process cannot listen for signals.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let stopped = stop_signals()?;
+    Ok(async move {
+        let which = stopped.await;
+        tracing::info!(signal = which, "asked to stop");
+    })
+}
+
+#[cfg(unix)]
+fn stop_signals() -> std::io::Result<impl Future<Output = &'static str> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signals() -> std::io::Result<impl Future<Output = &'static str> + Send> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+        "ctrl-c"
+    })
+}
