@@ -123,7 +123,7 @@ impl GrantKeys {
         let before = self.ring();
         let stamp = stamp(directory)?;
         let expired = before.known.values().any(|(_, until)| until.is_some_and(|until| until <= now));
-        if stamp == before.stamp && !expired {
+        if before.signs.is_some() && stamp == before.stamp && !expired {
             return Ok(false);
         }
         let found = Found::read(directory)?;
