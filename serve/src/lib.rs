@@ -29,3 +29,7 @@ pub mod unit;
 pub mod ledger;
 
 pub mod models;
+
+pub mod audit;
+
+pub mod store;

@@ -1,0 +1,97 @@
+-- Everything that a decision on an account needs. `revision` rises with every write.
+CREATE TABLE accounts (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    history BIGINT NOT NULL,
+    tier BIGINT NOT NULL,
+    balance BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    body BYTEA NOT NULL
+) WITH (fillfactor = 80);
+
+-- An account's transactions, by the place in which they were folded in, from 1.
+CREATE TABLE history (
+    account TEXT COLLATE "C" NOT NULL,
+    place BIGINT NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    body BYTEA NOT NULL,
+    PRIMARY KEY (account, place),
+    UNIQUE (account, name)
+);
+
+CREATE TABLE grants (
+    jti BYTEA NOT NULL PRIMARY KEY,
+    account TEXT COLLATE "C" NOT NULL,
+    jkt BYTEA NOT NULL,
+    seq BIGINT NOT NULL,
+    iat BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    UNIQUE (jkt, seq)
+);
+CREATE INDEX grants_of_account ON grants (account, iat, jti);
+
+CREATE TABLE payments (
+    nonce BYTEA NOT NULL PRIMARY KEY,
+    payer TEXT COLLATE "C" NOT NULL,
+    payee TEXT COLLATE "C" NOT NULL,
+    judged_at BIGINT NOT NULL,
+    body BYTEA NOT NULL
+);
+CREATE INDEX payments_of_payer ON payments (payer, judged_at, nonce);
+CREATE INDEX payments_of_payee ON payments (payee, judged_at, nonce);
+
+CREATE TABLE replies (
+    client TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    status BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    PRIMARY KEY (client, name)
+);
+CREATE INDEX replies_by_age ON replies (at);
+
+-- `place` is given out before the commit, so it may become visible out of order: readers go by `number`, which whoever
+-- reads first gives out under a lock.
+CREATE TABLE events (
+    place BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number BIGINT UNIQUE,
+    at BIGINT NOT NULL,
+    topic TEXT COLLATE "C" NOT NULL,
+    body BYTEA NOT NULL
+);
+CREATE SEQUENCE event_numbers;
+CREATE INDEX events_without_number ON events (place) WHERE number IS NULL;
+
+-- How far each reader of the events has come.
+CREATE TABLE readers (
+    reader TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    place BIGINT NOT NULL
+);
+
+CREATE TABLE log (
+    chain BYTEA NOT NULL,
+    number BIGINT NOT NULL,
+    previous BYTEA NOT NULL,
+    at BIGINT NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    body BYTEA NOT NULL,
+    hash BYTEA NOT NULL,
+    PRIMARY KEY (chain, number)
+);
+CREATE INDEX log_of_account ON log (account, at, chain, number);
+CREATE FUNCTION log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'the log is append-only'; END $$;
+CREATE TRIGGER log_is_not_changed BEFORE UPDATE OR DELETE ON log FOR EACH ROW EXECUTE FUNCTION log_is_append_only();
+CREATE TRIGGER log_is_not_emptied BEFORE TRUNCATE ON log EXECUTE FUNCTION log_is_append_only();
+
+-- The head of each writer's chain. `batch` counts its commits; `named` is the last number that another chain's first entry
+-- names, -1 before that.
+CREATE TABLE chains (
+    chain BYTEA NOT NULL PRIMARY KEY,
+    number BIGINT NOT NULL,
+    hash BYTEA NOT NULL,
+    batch BIGINT NOT NULL,
+    named BIGINT NOT NULL
+);

@@ -1,0 +1,239 @@
+//! A writer: takes what is waiting, runs it in one transaction, and answers after the commit.
+//!
+//! ```text
+//! queue ─► batch ─► begin ─► lock and load ─► run each ─► write ─► commit ─► answer each
+//!             ▲                                             │         │
+//!             └── again: somebody was faster, or the connection was lost before the commit
+//!                                                                     └── lost in the commit: ask the chain how it ended
+//! ```
+//!
+//! A commit whose answer was lost is looked up before anything else happens: every batch that writes moves its writer's
+//! row in `chains` by one, and that row stays locked until the database has made up its mind.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::changes::{Chain, Changes, Times};
+use super::database::{Database, Session};
+use super::error::{Fault, StoreError};
+use super::job::{Job, Panicked};
+use crate::unit::Needs;
+
+/// Requests in one commit.
+const JOBS_MAX: usize = 256;
+/// Names in one commit.
+const NEEDS_MAX: usize = 8_192;
+/// How long a batch is tried while the database is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one try may take: a server that hangs is as good as gone.
+const TRY_MAX: Duration = Duration::from_secs(15);
+/// Tries against somebody who was faster, before the batch is cut in two.
+const CONFLICTS_MAX: u32 = 4;
+
+pub(super) type Batch = Vec<Box<dyn Job>>;
+
+/// One writer with its connection and its chain.
+pub(super) struct Writer {
+    database: Database,
+    queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
+    session: Option<Session>,
+    chain: Option<Chain>,
+    /// Where the chain stands if the last commit, whose answer was lost, was done.
+    unsettled: Option<Chain>,
+    /// The database was away at the last batch of any writer: the next one is tried once.
+    away: Arc<AtomicBool>,
+}
+
+/// What became of one try.
+enum Tried {
+    Committed,
+    /// The work of this job panicked.
+    Panicked(usize, Panicked),
+}
+
+impl Writer {
+    pub(super) const fn new(
+        database: Database,
+        queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
+        away: Arc<AtomicBool>,
+    ) -> Self {
+        Self { database, queue, session: None, chain: None, unsettled: None, away }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) async fn work(mut self) {
+        while let Some(batch) = self.take().await {
+            let mut batches = vec![batch];
+            while let Some(batch) = batches.pop() {
+                batches.extend(self.settle(batch).await.into_iter().rev());
+            }
+        }
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+
+    /// Everything that is waiting, up to a bound. Writers take turns: while one waits here, the other commits.
+    async fn take(&self) -> Option<Batch> {
+        let mut queue = self.queue.lock().await;
+        let mut batch = vec![queue.recv().await?];
+        let mut names = size(batch[0].needs());
+        while batch.len() < JOBS_MAX && names < NEEDS_MAX {
+            let Ok(job) = queue.try_recv() else { break };
+            names += size(job.needs());
+            batch.push(job);
+        }
+        Some(batch)
+    }
+
+    /// Brings a batch to its end.
+    ///
+    /// * returns smaller batches when it has to be cut, in order.
+    async fn settle(&mut self, mut batch: Batch) -> Vec<Batch> {
+        let begun = Instant::now();
+        let mut conflicts = 0;
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let tried = tokio::time::timeout(TRY_MAX, self.attempt(&mut batch)).await;
+            let fault = match tried.unwrap_or_else(|_| Err(Fault::Lost("it does not answer".to_owned()))) {
+                Ok(Tried::Committed) => {
+                    self.away.store(false, Relaxed);
+                    answer(batch, &Ok(()));
+                    return Vec::new();
+                }
+                Ok(Tried::Panicked(which, Panicked(why))) => {
+                    batch.remove(which).answer(Err(StoreError::refused(format!("the request failed here: {why}"))));
+                    if batch.is_empty() {
+                        return Vec::new();
+                    }
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            match fault {
+                Fault::Conflict(why) => {
+                    conflicts += 1;
+                    if conflicts >= CONFLICTS_MAX {
+                        return cut(batch, StoreError::unavailable(format!("others are always faster: {why}")));
+                    }
+                }
+                Fault::Lost(why) | Fault::NotNow(why) => {
+                    // Whatever state it is in: the next try begins with a new connection.
+                    self.session = None;
+                    if self.away.load(Relaxed) || begun.elapsed() >= PATIENCE {
+                        self.away.store(true, Relaxed);
+                        tracing::warn!(cause = why, requests = batch.len(), "the store is away");
+                        let unknown = self.unsettled.is_some();
+                        answer(
+                            batch,
+                            &Err(if unknown { StoreError::Unknown } else { StoreError::Unavailable { why } }),
+                        );
+                        return Vec::new();
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+                Fault::Never(error) => {
+                    self.session = None;
+                    return cut(batch, error);
+                }
+            }
+        }
+    }
+
+    /// One try.
+    async fn attempt(&mut self, batch: &mut Batch) -> Result<Tried, Fault> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.database.connect().await?,
+        };
+        if let Some(done) = self.unsettled {
+            let stands = session.chain(done.head.chain).await?;
+            self.unsettled = None;
+            // Neither before nor after it: the database was restored, or failed over and lost commits.
+            self.chain = stands.filter(|s| *s == done || Some(*s) == self.chain);
+            if stands == Some(done) {
+                self.session = Some(session);
+                return Ok(Tried::Committed);
+            }
+        }
+        let tried = self.transact(&mut session, batch).await;
+        match &tried {
+            Ok(Tried::Committed) => self.session = Some(session),
+            // After these the connection is well, and so is the next transaction on it.
+            Ok(Tried::Panicked(..)) | Err(Fault::Conflict(_)) => {
+                if session.rollback().await.is_ok() {
+                    self.session = Some(session);
+                }
+            }
+            Err(_) => {}
+        }
+        tried
+    }
+
+    async fn transact(&mut self, session: &mut Session, batch: &mut Batch) -> Result<Tried, Fault> {
+        let mut needs = Needs::default();
+        for job in batch.iter() {
+            needs = needs.and(job.needs());
+        }
+        session.begin().await?;
+        let mut loaded = session.load(&needs).await?;
+        let mut times = Times::default();
+        for (which, job) in batch.iter_mut().enumerate() {
+            if let Err(panicked) = job.run(&mut loaded.unit) {
+                return Ok(Tried::Panicked(which, panicked));
+            }
+            times.stamp(&loaded.unit, job.now());
+        }
+        if loaded.unit.is_unchanged() {
+            session.rollback().await?;
+            return Ok(Tried::Committed);
+        }
+        let Some(chain) = self.chain else {
+            // Once in a writer's life: its chain begins in a transaction of its own.
+            session.rollback().await?;
+            self.chain = Some(session.begin_chain(times.latest).await?);
+            return Err(Fault::Conflict("the writer's chain has begun".to_owned()));
+        };
+        let changes = Changes::of(&loaded, &times, chain)?;
+        if let Err(fault) = session.write(&changes).await {
+            if matches!(&fault, Fault::Conflict(why) if why == super::CHAIN_MOVED) {
+                tracing::error!(chain = %chain.head.chain, "the writer's chain is not where it was left: another begins");
+                self.chain = None;
+            }
+            return Err(fault);
+        }
+        let after = changes.chain.1;
+        self.unsettled = Some(after);
+        session.commit().await.map_err(|fault| match fault {
+            // Whatever it says: only the chain tells how it ended.
+            Fault::Conflict(why) | Fault::Lost(why) | Fault::NotNow(why) => Fault::Lost(why),
+            Fault::Never(error) => Fault::Lost(error.to_string()),
+        })?;
+        self.unsettled = None;
+        self.chain = Some(after);
+        Ok(Tried::Committed)
+    }
+}
+
+/// One of them is to blame: halves find it in few steps, and the others are answered.
+fn cut(mut batch: Batch, error: StoreError) -> Vec<Batch> {
+    if batch.len() == 1 {
+        answer(batch, &Err(error));
+        return Vec::new();
+    }
+    let second = batch.split_off(batch.len() / 2);
+    vec![batch, second]
+}
+
+fn answer(batch: Batch, outcome: &Result<(), StoreError>) {
+    batch.into_iter().for_each(|job| job.answer(outcome.clone()));
+}
+
+fn size(needs: &Needs) -> usize {
+    needs.accounts.len() + needs.grants.len() + needs.payments.len() + needs.replies.len() + needs.rows.len()
+}
