@@ -52,7 +52,7 @@ impl Server {
     }
 }
 
-/// Reads what the needs name, after locking the accounts and grants among it.
+/// Reads what the needs name, and locks it.
 ///
 /// * `lock`: `false` for who only looks.
 pub(super) async fn load(connection: &mut PgConnection, needs: &Needs, lock: bool) -> Result<Loaded, Fault> {
@@ -76,7 +76,7 @@ pub(super) async fn load(connection: &mut PgConnection, needs: &Needs, lock: boo
     }
     let (clients, keys): (Vec<&str>, Vec<&str>) = needs.replies.iter().map(|(c, k)| (c.as_str(), k.as_str())).unzip();
     let (accounts, names): (Vec<&str>, Vec<&str>) = needs.rows.iter().map(|(a, n)| (a.as_str(), n.as_str())).unzip();
-    let found = sqlx::query(READ_THE_REST)
+    let found = sqlx::query(if lock { LOCK_THE_REST } else { READ_THE_REST })
         .bind(needs.grants.iter().map(|t| &t.0[..]).collect::<Vec<_>>())
         .bind(needs.payments.iter().map(|t| &t.0[..]).collect::<Vec<_>>())
         .bind(clients)
@@ -120,19 +120,37 @@ pub(super) async fn load(connection: &mut PgConnection, needs: &Needs, lock: boo
 
 const READ_ACCOUNTS: &str = "SELECT revision, history, body FROM accounts WHERE id = ANY($1)";
 const LOCK_ACCOUNTS: &str = "SELECT revision, history, body FROM accounts WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-// Grants change under the lock of their account; payments, replies and rows are only ever added.
-const READ_THE_REST: &str = "
-    SELECT 0, '', '', body, ''::bytea, 0::bigint, 0::bigint FROM grants WHERE jti = ANY($1)
-    UNION ALL
-    SELECT 1, '', '', body, '', 0, 0 FROM payments WHERE nonce = ANY($2)
-    UNION ALL
-    SELECT 2, r.client, r.name, r.body, r.fingerprint, r.status, r.at
-    FROM unnest($3::text[], $4::text[]) AS n (client, name)
-    JOIN replies r ON r.client = n.client AND r.name = n.name
-    UNION ALL
-    SELECT 3, h.account, h.name, '', '', 0, 0
-    FROM unnest($5::text[], $6::text[]) AS n (account, name)
-    JOIN history h ON h.account = n.account AND h.name = n.name";
+
+/// What is there is locked in the order of the tables and, within one, of the keys; what is not there cannot be locked, and
+/// the second of two that put it there is stopped by its unique key.
+macro_rules! read_the_rest {
+    ($lock:literal) => {
+        concat!(
+            "SELECT 0, '', '', body, ''::bytea, 0::bigint, 0::bigint
+             FROM (SELECT body FROM grants WHERE jti = ANY($1) ORDER BY jti ",
+            $lock,
+            ") g
+             UNION ALL
+             SELECT 1, '', '', body, '', 0, 0
+             FROM (SELECT body FROM payments WHERE nonce = ANY($2) ORDER BY nonce ",
+            $lock,
+            ") p
+             UNION ALL
+             SELECT 2, client, name, body, fingerprint, status, at
+             FROM (SELECT r.* FROM replies r
+                   JOIN unnest($3::text[], $4::text[]) AS n (client, name) ON r.client = n.client AND r.name = n.name
+                   ORDER BY r.client, r.name ",
+            $lock,
+            ") r
+             UNION ALL
+             SELECT 3, h.account, h.name, '', '', 0, 0
+             FROM unnest($5::text[], $6::text[]) AS n (account, name)
+             JOIN history h ON h.account = n.account AND h.name = n.name"
+        )
+    };
+}
+const READ_THE_REST: &str = read_the_rest!("");
+const LOCK_THE_REST: &str = read_the_rest!("FOR UPDATE");
 
 /// Writes everything that changed, and the head of the chain.
 pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), Fault> {

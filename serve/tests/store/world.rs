@@ -39,6 +39,8 @@ pub(crate) fn account(name: &str, balance: i64) -> Account {
         wallets: Vec::new(),
         spent: Vec::new(),
         signals: Vec::new(),
+        payees: Vec::new(),
+        transfers: Vec::new(),
     }
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn payment(nonce: TokenId, payer: &str, payee: &str, amount: u64) -> 
         amount,
         signed_at: NOW,
         judged_at: NOW,
+        dispute: None,
         outcome: Outcome {
             debited: amount,
             credited: amount,
