@@ -19,6 +19,16 @@ if ! cmp -s "$requirements" "$stamp"; then
 fi
 export PLIMSOLL_PYTHON="$PWD/.venv/bin/python"
 
+# The store is tested on a PostgreSQL that its tests start themselves.
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] \
+    || { echo "test.sh: PostgreSQL is missing; as root on Debian: apt-get install postgresql" >&2; exit 1; }
+  echo "test.sh: installing postgresql"
+  log=${TMPDIR:-/tmp}/plimsoll-postgresql.log
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends postgresql; } >"$log" 2>&1 \
+    || { tail -5 "$log" >&2; echo "test.sh: apt-get install postgresql failed" >&2; exit 1; }
+fi
+
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 cargo test --workspace "$@"

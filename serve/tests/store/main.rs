@@ -5,6 +5,8 @@ mod server;
 mod world;
 
 mod batches;
+mod chains;
+mod opening;
 mod outage;
 
 use std::sync::OnceLock;
@@ -35,22 +37,52 @@ impl Place {
     async fn open(&self) -> Store {
         Store::open(&self.url).await.expect("opens")
     }
+
+    /// Runs SQL past the store.
+    async fn sql(&self, sql: &str) -> Result<(), sqlx::Error> {
+        use sqlx::{Connection as _, Executor as _};
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            sqlx::SqliteConnection::connect_with(&options).await?.execute(sql).await.map(drop)
+        } else {
+            sqlx::PgConnection::connect(&self.url).await?.execute(sql).await.map(drop)
+        }
+    }
 }
 
 /// Each test on each store.
 macro_rules! on_both {
-    ($($test:path as $name:ident,)*) => {
+    ($($file:ident: $($name:ident)*;)*) => {
         mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { $test(super::Place::sqlite()).await })*
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { crate::$file::$name(super::Place::sqlite()).await })*)*
         }
         mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { $test(super::Place::postgres(stringify!($name))).await })*
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { crate::$file::$name(super::Place::postgres(stringify!($name))).await })*)*
         }
     };
 }
 
 on_both! {
-    crate::batches::what_was_answered_is_there_after_opening_again as what_was_answered_is_there_after_opening_again,
+    batches:
+        what_was_answered_is_there_after_opening_again
+        a_refused_attempt_leaves_nothing_and_the_others_of_its_commit_stay
+        a_request_that_panics_takes_nobody_with_it
+        one_idempotency_key_does_its_work_once_on_two_replicas
+        two_replicas_issue_no_seq_and_settle_no_nonce_twice
+        what_the_rules_let_through_twice_the_schema_stops
+        a_record_that_is_there_is_replaced;
+    chains:
+        every_start_names_the_heads_it_found_and_all_of_it_verifies
+        the_log_can_neither_be_changed_nor_shortened
+        a_chain_that_was_taken_away_is_missed
+        a_reader_of_events_misses_none_and_sees_each_accounts_in_order
+        what_is_old_is_forgotten_and_event_numbers_never_come_again;
+    opening:
+        two_that_open_a_new_store_at_once_both_get_it
+        a_store_of_a_newer_program_is_refused
+        a_record_that_does_not_read_fails_only_who_asks_for_it
+        lists_come_in_pages_that_neither_skip_nor_repeat;
 }
