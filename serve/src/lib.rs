@@ -33,3 +33,5 @@ pub mod models;
 pub mod audit;
 
 pub mod store;
+
+pub mod api;

@@ -36,16 +36,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let json = request.headers().get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).is_some_and(|t| {
-            let essence = t.split(';').next().unwrap_or(t).trim();
-            essence.eq_ignore_ascii_case("application/json")
-        });
-        if !json {
-            return Err(ApiError::NotJson);
-        }
+        is_json(request.headers())?;
         let bytes = Bytes::from_request(request, state).await.map_err(ApiError::internal)?;
         from_json(&bytes).map(Self)
     }
+}
+
+/// Whether a body says that it is JSON.
+///
+/// # Errors
+/// `NotJson`.
+pub fn is_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ApiError::NotJson) }
 }
 
 /// Reads JSON of a client.

@@ -156,6 +156,23 @@ impl ApiError {
     }
 }
 
+impl From<crate::store::StoreError> for ApiError {
+    fn from(error: crate::store::StoreError) -> Self {
+        use crate::store::StoreError;
+        match error {
+            StoreError::Unavailable { why } => {
+                tracing::warn!(%why, "the store is not available");
+                Self::Unavailable { why: "the store is not available; nothing was done", retry_after_s: 2 }
+            }
+            StoreError::Unknown => Self::Unavailable {
+                why: "the store was lost while it committed; the same request under the same idempotency key is safe",
+                retry_after_s: 2,
+            },
+            damaged => Self::internal(damaged),
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), self.envelope(None)).into_response();

@@ -53,7 +53,7 @@ use hyper::body::Body as _;
 use tokio::sync::Semaphore;
 
 pub use admit::layered;
-pub use body::{Json, from_json};
+pub use body::{Json, from_json, is_json};
 pub use error::ApiError;
 pub use identity::{Identity, Role};
 pub use message::TAG;

@@ -72,12 +72,35 @@ pub enum RefuseSettlement {
     /// Nothing is left of what the grant covers.
     #[error("the grant does not cover the payment")]
     OverGrant,
-    /// The payer's tier may not pay, or the payee's may not be paid.
-    #[error("the tier may not pay, or not be paid, offline")]
+    /// The payee's tier, when the payment was signed, may not be paid.
+    #[error("the payee's tier may not be paid offline")]
     TierBlocked,
     /// The balance does not cover it, and the programme leaves that to the payee.
     #[error("the payer's balance does not cover the payment")]
     InsufficientFunds,
+}
+
+impl RefuseSettlement {
+    /// The word that clients branch on.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NonceReused => "NONCE_REUSED",
+            Self::UnknownPayer => "UNKNOWN_PAYER",
+            Self::UnknownKid => "UNKNOWN_KID",
+            Self::DeviceRevoked => "DEVICE_REVOKED",
+            Self::UnknownGrant => "UNKNOWN_GRANT",
+            Self::WrongCurrency => "WRONG_CURRENCY",
+            Self::ReceiverMismatch => "RECEIVER_MISMATCH",
+            Self::FutureDated => "FUTURE_DATED",
+            Self::OutsideGrant => "OUTSIDE_GRANT",
+            Self::ExpiredToken => "EXPIRED_TOKEN",
+            Self::Lottery => "LOTTERY",
+            Self::OverTokenCap => "OVER_TOKEN_CAP",
+            Self::OverGrant => "OVER_GRANT",
+            Self::TierBlocked => "TIER_BLOCKED",
+            Self::InsufficientFunds => "INSUFFICIENT_FUNDS",
+        }
+    }
 }
 
 /// Who hands a payment in.
@@ -172,6 +195,9 @@ fn inner(
     let grant = issued.grant()?;
     if let Err(why) = fits(rules, &grant, payment) {
         return Ok(Err(why));
+    }
+    if unit.accounts.get(&payee).is_some_and(|a| !rules.policy.tier(a.tier(payment.iat)).receive) {
+        return Ok(Err(Why::TierBlocked));
     }
     let account = unit.accounts.get(&payer).expect("was there");
     let number_used = {

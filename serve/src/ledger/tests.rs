@@ -469,6 +469,16 @@ fn the_tier_is_the_records_by_its_effective_date() {
 }
 
 #[test]
+fn a_payee_whose_tier_may_not_be_paid_is_not() {
+    let (mut world, payer, _, grant) = world_with_grant(20_000);
+    let low = world.open("low", 0, 0);
+    let mut claims = claims(&grant, 1, 1, 1_000, world.now);
+    claims.payee = "low".into();
+    assert_eq!(world.judge(&signed(&claims, 1), &By::Account(low)), Err(RefuseSettlement::TierBlocked));
+    assert_eq!(world.balance(&payer), 100_000);
+}
+
+#[test]
 fn a_key_under_which_anything_verifies_is_not_enrolled() {
     let mut world = World::tng();
     let payer = world.open("payer", 2, 0);
