@@ -289,6 +289,22 @@ async fn a_refresh_answers_the_older_clients_words_and_believes_none_of_theirs()
 }
 
 #[tokio::test]
+async fn rows_are_scored_like_the_account_they_come_from_and_for_the_operators_systems_only() {
+    let house = House::tng().await;
+    let payer = house.holder("payer", 1).await;
+    house.clock.set(NOW.plus(25 * 3_600));
+    let (grant, _) = house.sync(&payer, &[]).await;
+    let features: Vec<Option<f32>> =
+        grant.features().expect("in the grant").0.iter().map(|x| (!x.is_nan()).then_some(*x)).collect();
+    let body = json!({ "rows": [{ "features": features, "balance": grant.bal, "tier": 2 }] });
+    let told = House::ok(house.post(&bridge(), "/v1/score", body.clone()).await);
+    assert_eq!(told["limits"][0].as_u64(), Some(grant.limit.points()[0].1.minor()));
+    assert_eq!(house.post(&payer, "/v1/score", body).await.0, 403);
+    let short = json!({ "rows": [{ "features": [1.0], "balance": 1, "tier": 2 }] });
+    assert_eq!(house.post(&bridge(), "/v1/score", short).await.0, 400);
+}
+
+#[tokio::test]
 async fn a_dispute_speaks_against_nobody_until_somebody_has_looked() {
     let house = House::tng().await;
     let payer = house.holder("payer", 1).await;

@@ -91,6 +91,7 @@ pub fn router() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sync::sync))
         .routes(routes!(score::refresh))
+        .routes(routes!(score::rows))
         .routes(routes!(account::open, account::read))
         .routes(routes!(account::transactions))
         .routes(routes!(account::kyc))

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
-use plimsoll_model::decision::confidence;
-use plimsoll_model::features::{FEATURES, Feature};
-use plimsoll_model::{Money, UtcSeconds};
+use plimsoll_model::decision::{Situation, confidence};
+use plimsoll_model::features::{FEATURE_COUNT, FEATURES, Feature, FeatureVector};
+use plimsoll_model::{Money, Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -16,7 +17,7 @@ use super::commit::{Done, commit};
 use super::device::account_of;
 use super::view::Point;
 use super::{Service, rules};
-use crate::border::{ApiError, Identity};
+use crate::border::{ApiError, Identity, Json, Role};
 use crate::models::Active;
 use crate::record::AccountId;
 use crate::unit::{Entry, Needs, Unit};
@@ -128,6 +129,81 @@ pub(super) async fn refresh(
         Ok(Done::ok(told))
     };
     commit(&service, &who, &body, needs, work, Ok).await
+}
+
+/// Rows in one request.
+const ROWS_MAX: usize = 1_000;
+
+/// Rows to score, without an account: for monitoring and for trying a model out.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rows {
+    /// At most 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    /// The features in the manifest's order; null where missing.
+    features: Vec<Option<f32>>,
+    /// Balance at the sync, minor units.
+    #[schema(value_type = u64)]
+    balance: Money,
+    /// KYC tier.
+    #[schema(value_type = u8)]
+    tier: Tier,
+    /// Minutes since the sync.
+    #[serde(default)]
+    age_min: u32,
+}
+
+/// Limits, in the order of the rows.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Scored {
+    /// Minor units.
+    #[schema(value_type = Vec<u64>)]
+    limits: Vec<Money>,
+    /// The rule that had the last word, for each.
+    bounds: Vec<&'static str>,
+    /// Programme, version and model.
+    policy_version: String,
+}
+
+/// Scores rows of features with the model that decides for everyone. Nothing is remembered, and nothing is granted.
+#[utoipa::path(post, path = "/v1/score", tag = "bridge", request_body = Rows, responses(
+    (status = 200, description = "Limits", body = Scored), (status = 400, description = "A row of another length")))]
+pub(super) async fn rows(
+    State(service): State<Service>,
+    who: Identity,
+    Json(asked): Json<Rows>,
+) -> Result<Response, ApiError> {
+    if who.bridge().is_err() {
+        who.admin(Role::Viewer)?;
+    }
+    if !(1..=ROWS_MAX).contains(&asked.rows.len()) {
+        return Err(ApiError::BadRequest(format!("rows: 1 to {ROWS_MAX}")));
+    }
+    let active = service.models.for_everyone();
+    let (now, name) = (service.now(), service.issuer());
+    let rules = rules(&active, &name, service.overdraft, now);
+    let mut scored = Scored { limits: Vec::new(), bounds: Vec::new(), policy_version: policy_version(&active) };
+    for (ix, row) in asked.rows.iter().enumerate() {
+        let mut features = FeatureVector([f32::NAN; FEATURE_COUNT]);
+        if row.features.len() != FEATURE_COUNT {
+            return Err(ApiError::BadRequest(format!("rows[{ix}].features: {FEATURE_COUNT} numbers")));
+        }
+        for (x, value) in features.0.iter_mut().zip(&row.features) {
+            *x = value.unwrap_or(f32::NAN);
+        }
+        let synced_at = now.plus(-60 * i64::from(row.age_min));
+        let decision = rules.decide(&features, &Situation::fresh(row.balance, row.tier, synced_at, u64::MAX));
+        scored.limits.push(decision.limit);
+        scored.bounds.push(decision.bound.name());
+    }
+    Ok(super::commit::json(StatusCode::OK, &scored))
 }
 
 /// What a limit was computed under: programme, policy and model.

@@ -3,7 +3,7 @@
 use crate::config::Server;
 
 /// Routes that take many tokens or transactions at once.
-const BATCHES: [&str; 3] = ["/v1/sync", "/v1/tokens/settle", "/v1/accounts/{id}/transactions"];
+const BATCHES: [&str; 4] = ["/v1/score", "/v1/sync", "/v1/tokens/settle", "/v1/accounts/{id}/transactions"];
 /// Routes that compute a limit for a device: the policy says how often.
 const REFRESHES: [&str; 2] = ["/v1/sync", "/v1/score/refresh"];
 

@@ -115,6 +115,16 @@ impl Rules<'_> {
         curve
     }
 
+    /// The decision now, after the margin.
+    pub fn decide(&self, features: &FeatureVector, situation: &Situation) -> Decision {
+        let mut decision = match self.basis {
+            Basis::Model(evaluator) => evaluator.decide(features, situation, self.now),
+            Basis::Floor => decide_floor(self.policy, situation, self.now),
+        };
+        self.lower(&mut decision);
+        decision
+    }
+
     /// Takes the margin off.
     fn lower(&self, decision: &mut Decision) {
         let steps = (u64::from(self.granted_ppm.min(1_000_000)) << 20) / 1_000_000;
