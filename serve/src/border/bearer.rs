@@ -60,9 +60,17 @@ impl Bearers {
                 refused = RefuseCredential::Algorithm;
                 continue;
             }
-            match token.verify(&key) {
-                Ok(claims) => return self.check(issuer, &token, &claims, now),
-                Err(other) => refused = other,
+            // One provider may issue for holders and for the operator's people: the audience tells them apart.
+            let checked = token.verify(&key).and_then(|claims| self.check(issuer, &token, &claims, now));
+            match checked {
+                Err(other @ (RefuseCredential::Issuer | RefuseCredential::Audience)) => refused = other,
+                // Another issuer may have a key of that name; but what this one refused is the better reason.
+                Err(other @ (RefuseCredential::Signature | RefuseCredential::Algorithm)) => {
+                    if refused == RefuseCredential::UnknownKey {
+                        refused = other;
+                    }
+                }
+                decided => return decided,
             }
         }
         Err(refused)

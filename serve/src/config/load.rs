@@ -120,6 +120,7 @@ impl Load {
             ("server.in_flight_max", server.in_flight_max as u64),
             ("server.connections_max", server.connections_max as u64),
             ("issuer.watch_s", config.issuer.watch_s),
+            ("programme.watch_s", config.programme.watch_s),
             ("limits.remembered", config.limits.remembered as u64),
         ] {
             if value == 0 {
@@ -165,6 +166,10 @@ impl Load {
             }
             if issuer.aud.is_empty() {
                 return wrong("aud", "must not be empty: tokens for others would count here");
+            }
+            let twin = |(other, of): (&String, &super::TokenIssuer)| other < name && of.iss == issuer.iss && of.aud == issuer.aud;
+            if config.auth.issuers.iter().any(twin) {
+                return wrong("aud", "another issuer has the same `iss` and `aud`: which of them counts would be a guess");
             }
             if issuer.algorithms.is_empty() {
                 return wrong("algorithms", "must name one of EdDSA, ES256, RS256");

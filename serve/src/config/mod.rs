@@ -123,6 +123,16 @@ pub struct Programme {
     pub repository: Option<PathBuf>,
     /// The first root of the repository, pinned; what devices have.
     pub trust_root: Option<PathBuf>,
+    /// Which model line of the repository; needed only where there are several.
+    pub model_id: Option<String>,
+    /// How often the repository is looked at.
+    pub watch_s: u64,
+    /// A directory of this replica's own, where verified releases are kept.
+    pub archive: PathBuf,
+    /// Mixed into the places of accounts in the rings of a rollout; the same on every replica.
+    pub ring_seed: String,
+    /// This replica's name among those on one store.
+    pub replica: String,
     /// Who bears a payment within its grant that the balance does not cover.
     pub overdraft: crate::ledger::Overdraft,
 }
@@ -133,6 +143,11 @@ impl Default for Programme {
             policy: "tng".to_owned(),
             repository: None,
             trust_root: None,
+            model_id: None,
+            watch_s: 10,
+            archive: PathBuf::from("plimsoll-serve/models"),
+            ring_seed: "plimsoll".to_owned(),
+            replica: "1".to_owned(),
             overdraft: crate::ledger::Overdraft::Issuer,
         }
     }
