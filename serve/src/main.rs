@@ -1,3 +1,7 @@
-//! `plimsoll-serve`.
+//! `plimsoll-serve`: the issuer from the command line.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -30,8 +30,14 @@ pub fn layered<S: Clone + Send + Sync + 'static>(
     border: &Arc<Border>,
 ) -> Router<S> {
     let with = |border: &Arc<Border>| Arc::clone(border);
-    let public = public.route_layer(from_fn_with_state(with(border), admit_anybody));
-    let guarded = guarded.route_layer(from_fn_with_state(with(border), admit_identified));
+    let public = match public.has_routes() {
+        true => public.route_layer(from_fn_with_state(with(border), admit_anybody)),
+        false => public,
+    };
+    let guarded = match guarded.has_routes() {
+        true => guarded.route_layer(from_fn_with_state(with(border), admit_identified)),
+        false => guarded,
+    };
     public
         .merge(guarded)
         .fallback(|| async { ApiError::NotFound("path") })

@@ -64,6 +64,7 @@ use crate::clock::Clock;
 use crate::config::{Bridge, Config, Limits, RefuseConfig, Server};
 use crate::ops::metrics::Metrics;
 use crate::ops::server::peer_of;
+use crate::store::Store;
 use bearer::Bearers;
 use message::{BridgeKey, Head, Signed};
 use nonce::Nonces;
@@ -82,6 +83,8 @@ pub struct Border {
     bearers: Bearers,
     bridges: RwLock<Arc<BTreeMap<String, BridgeKey>>>,
     nonces: Nonces,
+    /// Where nonces are remembered for other replicas and the next start.
+    store: Option<Store>,
     peers: Rate<IpAddr>,
     identities: Rate<String>,
     refreshes: Rate<String>,
@@ -92,11 +95,18 @@ pub struct Border {
 impl Border {
     /// By configuration; reads the bridges' keys.
     ///
+    /// * `store`: where nonces are remembered for other replicas and the next start; without one, only here.
+    ///
     /// # Errors
     /// A key that does not read, by its key in the configuration.
-    pub fn new(config: &Config, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, RefuseConfig> {
+    pub fn new(
+        config: &Config,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        store: Option<Store>,
+    ) -> Result<Self, RefuseConfig> {
         let bearers = Bearers::new(&config.auth, &metrics.border)
-            .map_err(|why| RefuseConfig::Secret { key: "auth.issuers".to_owned(), why })?;
+            .map_err(|why| RefuseConfig::Named { key: "auth.issuers".to_owned(), why })?;
         let now = Instant::now();
         let remembered = config.limits.remembered;
         Ok(Self {
@@ -110,6 +120,7 @@ impl Border {
             bearers,
             bridges: RwLock::new(Arc::new(bridge_keys(config)?)),
             nonces: Nonces::default(),
+            store,
             peers: Rate::new(remembered, now),
             identities: Rate::new(remembered, now),
             refreshes: Rate::new(remembered, now),
@@ -186,6 +197,9 @@ impl Border {
                 // Last, so that a body that never arrived does not use the nonce up.
                 let signed = Signed::read(&parts.headers)?;
                 self.nonces.once(signed.key_id, signed.nonce, until, now)?;
+                if let Some(store) = &self.store {
+                    nonce::once_anywhere(store, signed.key_id, signed.nonce, now).await?;
+                }
                 (identity, bytes)
             }
         };
@@ -269,7 +283,7 @@ fn bridge_keys(config: &Config) -> Result<BTreeMap<String, BridgeKey>, RefuseCon
                 ("secret", BridgeKey::hmac(secret.expose()).map_err(str::to_owned))
             }
         };
-        let refuse = |why| RefuseConfig::Secret { key: format!("auth.bridges.{key_id}.{field}"), why };
+        let refuse = |why| RefuseConfig::Named { key: format!("auth.bridges.{key_id}.{field}"), why };
         keys.insert(key_id.clone(), key.map_err(refuse)?);
     }
     Ok(keys)

@@ -7,6 +7,8 @@ use plimsoll_model::UtcSeconds;
 use sha2::{Digest as _, Sha256};
 
 use super::refuse::RefuseCredential;
+use crate::store::Store;
+use crate::unit::{Needs, Reply};
 
 /// Nonces remembered: an hour of seventy a second.
 const REMEMBERED: usize = 1 << 18;
@@ -51,6 +53,37 @@ impl Nonces {
         used.used.insert(name);
         used.until.entry(until.0).or_default().push(name);
         Ok(())
+    }
+}
+
+/// Uses a nonce of a key on every replica, and beyond a restart. The store forgets it after a day, and no signature
+/// counts for longer than an hour.
+///
+/// # Errors
+/// `Replayed`; `NoKeys` when the store does not answer, since a replay could not be told then.
+pub(super) async fn once_anywhere(
+    store: &Store,
+    key_id: &str,
+    nonce: &str,
+    now: UtcSeconds,
+) -> Result<(), RefuseCredential> {
+    let name = (format!("nonce/{key_id}"), nonce.to_owned());
+    let needs = Needs { replies: [name.clone()].into(), ..Needs::default() };
+    let used = store.run(now, needs, move |unit| {
+        let used = unit.replies.get(&name).is_some();
+        if !used {
+            let reply = Reply { fingerprint: [0; 32], status: 0, body: Vec::new(), at: now };
+            unit.replies.put(name.clone(), reply);
+        }
+        used
+    });
+    match used.await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(RefuseCredential::Replayed),
+        Err(error) => {
+            tracing::warn!(%error, "a nonce could not be remembered");
+            Err(RefuseCredential::NoKeys)
+        }
     }
 }
 

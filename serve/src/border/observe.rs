@@ -82,6 +82,7 @@ pub(super) async fn observe(State(border): State<Arc<Border>>, mut request: Requ
 
     let took = began.elapsed();
     let status = response.status();
+    let probed = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
     let labels = Labels { route, method, status: status.into() };
     border.metrics.http.duration_s.get_or_create(&labels).observe(took.as_secs_f64());
     span.in_scope(|| {
@@ -89,6 +90,8 @@ pub(super) async fn observe(State(border): State<Arc<Border>>, mut request: Requ
         match &refusal {
             Some(ApiError::Internal { cause }) => tracing::error!(status, us, cause, "failed"),
             Some(refusal) => tracing::info!(status, us, code = refusal.code(), "refused"),
+            // Every few seconds, and nothing is learned from it.
+            None if probed => tracing::debug!(status, us, "answered"),
             None => tracing::info!(status, us, "answered"),
         }
     });

@@ -50,9 +50,9 @@ pub enum RefuseConfig {
         /// What is wrong and what to do.
         why: String,
     },
-    /// A secret is not where it should be.
+    /// A file or a secret that a key names is not what it should be.
     #[error("{key}: {why}")]
-    Secret {
+    Named {
         /// Which.
         key: String,
         /// What is wrong.
@@ -102,7 +102,8 @@ impl Load {
         let config: Config = serde_path_to_error::deserialize(table).map_err(|refused| {
             let key = refused.path().to_string();
             let why = refused.into_inner().to_string();
-            self.refuse(&key, why.trim())
+            // The parser's own "in `key`" would say it twice.
+            self.refuse(&key, why.lines().next().unwrap_or_default())
         })?;
         self.check(&config)?;
         Ok(config)
@@ -167,9 +168,14 @@ impl Load {
             if issuer.aud.is_empty() {
                 return wrong("aud", "must not be empty: tokens for others would count here");
             }
-            let twin = |(other, of): (&String, &super::TokenIssuer)| other < name && of.iss == issuer.iss && of.aud == issuer.aud;
+            let twin = |(other, of): (&String, &super::TokenIssuer)| {
+                other < name && of.iss == issuer.iss && of.aud == issuer.aud
+            };
             if config.auth.issuers.iter().any(twin) {
-                return wrong("aud", "another issuer has the same `iss` and `aud`: which of them counts would be a guess");
+                return wrong(
+                    "aud",
+                    "another issuer has the same `iss` and `aud`: which of them counts would be a guess",
+                );
             }
             if issuer.algorithms.is_empty() {
                 return wrong("algorithms", "must name one of EdDSA, ES256, RS256");
@@ -276,7 +282,7 @@ impl Config {
             Some((scheme, (user, rest))) if !user.contains([':', '/']) => {
                 Ok(format!("{scheme}://{user}:{encoded}@{rest}"))
             }
-            _ => Err(RefuseConfig::Secret {
+            _ => Err(RefuseConfig::Named {
                 key: "store.password".to_owned(),
                 why: "store.url must name a user, like postgres://plimsoll@host/plimsoll".to_owned(),
             }),

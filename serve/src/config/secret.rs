@@ -31,7 +31,7 @@ impl SecretFrom {
     /// # Errors
     /// `Secret` when it is not there, empty, or too long.
     pub fn read(&self, key: &str) -> Result<Secret, RefuseConfig> {
-        let refuse = |why: String| RefuseConfig::Secret { key: key.to_owned(), why };
+        let refuse = |why: String| RefuseConfig::Named { key: key.to_owned(), why };
         let mut bytes = match self {
             Self::Env(name) => {
                 std::env::var(name).map_err(|e| refuse(format!("environment variable {name}: {e}")))?.into_bytes()

@@ -1,7 +1,6 @@
 //! Whether it lives and whether it can work, for those who watch and those who balance.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -24,7 +23,7 @@ pub enum Part {
 
 /// `/readyz`: 200 when no part is down, else 503; the parts by name.
 #[must_use]
-pub fn readiness(parts: BTreeMap<&'static str, Part>) -> Response {
+pub fn readiness(parts: &BTreeMap<&'static str, Part>) -> Response {
     let down = parts.values().any(|part| matches!(part, Part::Down(_)));
     let status = if down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(parts)).into_response()
@@ -39,7 +38,7 @@ pub async fn liveness() -> Response {
 ///
 /// # Errors
 /// `Internal` when a metric cannot be written.
-pub fn show(metrics: &Arc<Metrics>) -> Result<Response, ApiError> {
+pub fn show(metrics: &Metrics) -> Result<Response, ApiError> {
     let text = metrics.render().map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

@@ -9,7 +9,7 @@ use crate::config::{Log, LogFormat, RefuseConfig};
 /// # Errors
 /// A level that does not read.
 pub fn start(log: &Log) -> Result<(), RefuseConfig> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|e| RefuseConfig::Secret {
+    let filter = EnvFilter::try_new(&log.level).map_err(|e| RefuseConfig::Named {
         key: "log.level".to_owned(),
         why: format!("{e}; write it like `info` or `info,plimsoll_serve=debug`"),
     })?;
