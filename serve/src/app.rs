@@ -7,6 +7,7 @@ use std::time::Duration;
 use plimsoll_edge::trust::{RefuseRelease, TrustedRoot};
 use plimsoll_model::policy::{BadPolicy, Policy};
 
+use crate::api::{InFlight, Service};
 use crate::border::Border;
 use crate::clock::Clock;
 use crate::config::{Config, Programme, RefuseConfig};
@@ -79,6 +80,18 @@ impl App {
         let app = Self { config: Arc::new(config), clock, metrics, border: Arc::new(border), keys, store, models };
         app.follow_policy();
         Ok(app)
+    }
+
+    /// What the handlers of the API get.
+    pub fn service(&self) -> Service {
+        Service {
+            store: self.store.clone(),
+            models: self.models.clone(),
+            keys: self.keys.clone(),
+            clock: self.clock.clone(),
+            overdraft: self.config.programme.overdraft,
+            in_flight: InFlight::default(),
+        }
     }
 
     /// What works and what does not, for `/readyz`.

@@ -33,6 +33,8 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Print the OpenAPI description of the API.
+    Openapi,
     /// Make a token to try things out with, signed by a developer's key.
     Token(token::Args),
 }
@@ -71,10 +73,16 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
+        Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }
+}
+
+fn openapi() -> anyhow::Result<()> {
+    let (_, described) = plimsoll_serve::api::router().split_for_parts();
+    print(&described.to_pretty_json()?)
 }

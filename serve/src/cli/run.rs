@@ -46,7 +46,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listen = app.config.server.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("server.listen: {listen}"))?;
     let mut public = ops::health_routes(&app);
-    let guarded = Router::new();
+    let (guarded, _) = plimsoll_serve::api::router().split_for_parts();
+    let guarded = guarded.with_state(app.service());
     let (stopped, stops) = tokio::sync::watch::channel(());
     let mut apart = None;
     match app.config.server.ops_listen {
