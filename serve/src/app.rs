@@ -75,7 +75,7 @@ impl App {
         // What the store refuses is told without the URL, which may hold a password.
         let store = Store::open(&url).await?;
         let models = Models::open(settings, &Rollout::default(), clock.now())?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(store.metrics().clone()));
         let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), Some(store.clone()))?;
         let app = Self { config: Arc::new(config), clock, metrics, border: Arc::new(border), keys, store, models };
         app.follow_policy();

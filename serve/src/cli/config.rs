@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, Command::Check: &Command) -> anyhow::Result
     for (key, secret) in config.secrets() {
         secret.read(&key)?;
     }
-    Border::new(&config, Clock::system(), std::sync::Arc::new(Metrics::new()), None)?;
+    Border::new(&config, Clock::system(), std::sync::Arc::new(Metrics::default()), None)?;
     GrantKeys::open(&config.issuer, Clock::system())?;
     super::print(&toml::to_string(&config.shown())?)
 }

@@ -138,23 +138,34 @@ pub struct KeySet {
 pub struct StoreMetrics {
     /// Pieces of work waiting for a transaction.
     pub queued: Gauge,
-    /// From a transaction's begin to its commit.
+    /// From the first try of a batch to its commit.
     pub commit_s: Histogram,
     /// Pieces of work in one transaction.
     pub batch: Histogram,
-    /// Transactions begun again after a conflict or a lost connection.
+    /// Tries that failed: a conflict, a lost connection, a full disk.
     pub retries: Counter,
+}
+
+impl Default for StoreMetrics {
+    fn default() -> Self {
+        Self {
+            queued: Gauge::default(),
+            commit_s: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            retries: Counter::default(),
+        }
+    }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new()
+        Self::new(StoreMetrics::default())
     }
 }
 
 impl Metrics {
-    /// All at zero.
-    pub fn new() -> Self {
+    /// All at zero, but for what the store has counted since it was opened.
+    pub fn new(store: StoreMetrics) -> Self {
         let mut registry = Registry::with_prefix("plimsoll");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs here", build);
@@ -180,17 +191,11 @@ impl Metrics {
         r.register("key_set_reads", "Attempts to read or fetch a key set", border.key_sets.clone());
 
         let r = registry.sub_registry_with_prefix("store");
-        let store = StoreMetrics {
-            queued: Gauge::default(),
-            commit_s: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
-            batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
-            retries: Counter::default(),
-        };
         r.register("queued", "Pieces of work waiting for a transaction", store.queued.clone());
-        let help = "Time from a transaction's begin to its commit";
+        let help = "Time from a batch's first try to its commit";
         r.register_with_unit("commit_duration", help, Unit::Seconds, store.commit_s.clone());
         r.register("batch_size", "Pieces of work in one transaction", store.batch.clone());
-        r.register("retries", "Transactions begun again after a conflict", store.retries.clone());
+        r.register("failed_tries", "Tries of a batch that failed", store.retries.clone());
 
         let issuer_keys = Gauge::default();
         registry.register("issuer_keys", "Grant-signing keys that are published", issuer_keys.clone());
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_shown_with_its_unit() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let request =
             Request { route: "/v1/sync".into(), method: "POST", status: axum::http::StatusCode::CREATED.into() };
         metrics.http.duration_s.get_or_create(&request).observe(0.003);

@@ -44,6 +44,7 @@ use plimsoll_model::UtcSeconds;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::ops::metrics::StoreMetrics;
 use crate::unit::{Needs, Unit};
 use database::Database;
 use error::Fault;
@@ -73,6 +74,7 @@ struct Shared {
     /// Empty once closed.
     queue: std::sync::Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     writers: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    metrics: StoreMetrics,
 }
 
 impl Store {
@@ -91,9 +93,10 @@ impl Store {
             Database::Postgres(_) => POSTGRES_WRITERS,
         };
         let away = Arc::new(AtomicBool::new(false));
-        let start = |_| tokio::spawn(Writer::new(database.clone(), jobs.clone(), away.clone()).work());
+        let metrics = StoreMetrics::default();
+        let start = |_| tokio::spawn(Writer::new(database.clone(), jobs.clone(), away.clone(), metrics.clone()).work());
         let writers = std::sync::Mutex::new((0..count).map(start).collect());
-        Ok(Self { shared: Arc::new(Shared { database, queue: std::sync::Mutex::new(Some(queue)), writers }) })
+        Ok(Self { shared: Arc::new(Shared { database, queue: std::sync::Mutex::new(Some(queue)), writers, metrics }) })
     }
 
     /// Runs a piece of work on the records it needs, and answers after the commit.
@@ -125,6 +128,11 @@ impl Store {
     /// `Unavailable`, `Damaged`.
     pub async fn look(&self, needs: Needs) -> Result<Unit, StoreError> {
         Ok(self.shared.database.look(&needs).await?.unit)
+    }
+
+    /// What its writers count.
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.shared.metrics
     }
 
     /// Whether it is one file.

@@ -21,6 +21,7 @@ use super::changes::{Chain, Changes, Times};
 use super::database::{Database, Session};
 use super::error::{Fault, StoreError};
 use super::job::{Job, Panicked};
+use crate::ops::metrics::StoreMetrics;
 use crate::unit::Needs;
 
 /// Requests in one commit.
@@ -46,6 +47,7 @@ pub(super) struct Writer {
     unsettled: Option<Chain>,
     /// The database was away at the last batch of any writer: the next one is tried once.
     away: Arc<AtomicBool>,
+    metrics: StoreMetrics,
 }
 
 /// What became of one try.
@@ -60,8 +62,9 @@ impl Writer {
         database: Database,
         queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
         away: Arc<AtomicBool>,
+        metrics: StoreMetrics,
     ) -> Self {
-        Self { database, queue, session: None, chain: None, unsettled: None, away }
+        Self { database, queue, session: None, chain: None, unsettled: None, away, metrics }
     }
 
     /// Works until the queue is closed and empty.
@@ -102,6 +105,8 @@ impl Writer {
             let fault = match tried.unwrap_or_else(|_| Err(Fault::Lost("it does not answer".to_owned()))) {
                 Ok(Tried::Committed) => {
                     self.away.store(false, Relaxed);
+                    self.metrics.commit_s.observe(begun.elapsed().as_secs_f64());
+                    self.metrics.batch.observe(batch.len() as f64);
                     answer(batch, &Ok(()));
                     return Vec::new();
                 }
@@ -114,6 +119,7 @@ impl Writer {
                 }
                 Err(fault) => fault,
             };
+            self.metrics.retries.inc();
             match fault {
                 Fault::Conflict(why) => {
                     conflicts += 1;

@@ -29,7 +29,7 @@ async fn start(change: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default();
     config.limits.peer_per_minute = 0;
     change(&mut config);
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::default());
     let border = Arc::new(Border::new(&config, Clock::system(), Arc::clone(&metrics), None).expect("no keys"));
     let done = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&done);

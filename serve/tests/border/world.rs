@@ -162,7 +162,7 @@ impl World {
         change(&mut config);
 
         let clock = Clock::standing_at(UtcSeconds(NOW));
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), None).expect("keys read");
         let border = Arc::new(border);
         let guarded = Router::new()
