@@ -27,6 +27,8 @@ pub mod onnx;
 
 pub mod calibration;
 
+pub mod monitor;
+
 pub mod policy;
 
 pub mod standing;
