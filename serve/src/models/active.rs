@@ -1,22 +1,29 @@
 //! What decides for an account: a verified release, or the programme's static floor.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use axum::body::Bytes as Buffer;
 use plimsoll_edge::Evaluator;
-use plimsoll_edge::trust::Verified;
-use plimsoll_model::UtcSeconds;
+use plimsoll_edge::trust::{Role, Verified};
 use plimsoll_model::artifact::Release;
 use plimsoll_model::grant::{Bytes, Model};
 use plimsoll_model::policy::Policy;
+use plimsoll_model::{Tier, UtcSeconds};
 use sha2::{Digest as _, Sha256};
 
-use super::rollout::Digest;
+use super::rollout::{Digest, EVERYONE};
 use crate::ledger::Basis;
+
+/// Where devices begin to read a repository.
+pub(super) const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// A basis for decisions, ready to use. Shared: a request that has one keeps it, whatever is loaded meanwhile.
 pub struct Active {
     basis: Inner,
     policy_sha256: Digest,
+    /// By tier, parts per million: falls while it is in use.
+    granted: [AtomicU32; Tier::COUNT],
 }
 
 enum Inner {
@@ -29,24 +36,30 @@ pub struct Released {
     evaluator: Evaluator,
     release: Release,
     install_until: UtcSeconds,
-    files: Vec<(String, Vec<u8>)>,
+    timestamp_version: u64,
+    files: Vec<(String, Buffer)>,
 }
 
 impl Active {
     /// The static floor of a programme.
     pub fn floor(policy: Policy) -> Self {
         let policy_sha256 = Bytes(Sha256::digest(policy.to_json()).into());
-        Self { basis: Inner::Floor(Box::new(policy)), policy_sha256 }
+        Self { basis: Inner::Floor(Box::new(policy)), policy_sha256, granted: everything() }
     }
 
     /// A release that this engine runs.
     ///
     /// * `files`: those it was verified from.
-    pub(super) fn release(evaluator: Evaluator, verified: &Verified, files: Vec<(String, Vec<u8>)>) -> Self {
+    pub(super) fn release(evaluator: Evaluator, verified: &Verified, files: Vec<(String, Buffer)>) -> Self {
         let policy_sha256 = Bytes(Sha256::digest(evaluator.policy().to_json()).into());
-        let released =
-            Released { evaluator, release: verified.release().clone(), install_until: verified.install_until(), files };
-        Self { basis: Inner::Release(Box::new(released)), policy_sha256 }
+        let released = Released {
+            evaluator,
+            release: verified.release().clone(),
+            install_until: verified.install_until(),
+            timestamp_version: verified.floors().version(Role::Timestamp),
+            files,
+        };
+        Self { basis: Inner::Release(Box::new(released)), policy_sha256, granted: everything() }
     }
 
     /// What the rules compute limits by.
@@ -87,6 +100,23 @@ impl Active {
         self.evaluator().map(|e| Model { v: e.manifest().model_version, d: e.digest() })
     }
 
+    /// Programme, version of its policy, and the model or the floor: `tng.v1.m7`, `tng.v1.floor`.
+    pub fn policy_version(&self) -> String {
+        let policy = self.policy();
+        let model = self.version().map_or_else(|| "floor".to_owned(), |version| format!("m{version}"));
+        format!("{}.v{}.{model}", policy.programme, policy.version)
+    }
+
+    /// Of every limit of a tier, the share that is granted, parts per million: all of it unless settlements were worse
+    /// than promised.
+    pub fn granted_ppm(&self, tier: Tier) -> u32 {
+        self.granted[usize::from(tier.level())].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn lower(&self, tier: Tier, granted_ppm: u32) {
+        self.granted[usize::from(tier.level())].fetch_min(granted_ppm, Ordering::Relaxed);
+    }
+
     /// The release, where one decides.
     pub fn released(&self) -> Option<&Released> {
         match &self.basis {
@@ -108,19 +138,33 @@ impl Released {
     }
 
     /// The repository files that prove it, by path: roots, timestamp, snapshot, targets, model, policy, golden vectors.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Buffer)> {
+        self.files.iter().map(|(path, bytes)| (path.as_str(), bytes))
     }
 
     /// One of them.
-    pub fn file(&self, path: &str) -> Option<&[u8]> {
+    pub fn file(&self, path: &str) -> Option<&Buffer> {
         self.files().find(|(name, _)| *name == path).map(|(_, bytes)| bytes)
+    }
+
+    /// The newest metadata that leads to it: what its devices are to begin with.
+    pub fn timestamp(&self) -> &Buffer {
+        self.file(TIMESTAMP).expect("a release was verified from its timestamp")
+    }
+
+    /// Version of that metadata.
+    pub const fn timestamp_version(&self) -> u64 {
+        self.timestamp_version
     }
 
     /// Where its model is in the repository, e.g. `targets/models/<sha256>.tng.onnx`.
     pub fn model_file(&self) -> &str {
         self.files().map(|(path, _)| path).find(|path| path.ends_with(".onnx")).expect("a release has a model")
     }
+}
+
+fn everything() -> [AtomicU32; Tier::COUNT] {
+    std::array::from_fn(|_| AtomicU32::new(EVERYONE))
 }
 
 impl fmt::Debug for Active {

@@ -6,19 +6,23 @@
 //! | `policy-<sha256>` | a policy that decided without a model |
 //! | `floors` | the oldest metadata and models that are still accepted |
 //! | `rollout` | how far each release has come |
+//! | `monitors` | what settled windows say of each release |
 //!
 //! Each is replaced as a whole or not at all. One process writes it at a time; others may read (`audit replay`).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use axum::body::Bytes as Buffer;
 use plimsoll_edge::slots::SLOT_BYTES_MAX;
 use plimsoll_edge::slots::bundle::Bundle;
 use plimsoll_edge::storage::{Files, Storage as _, StorageError};
 use plimsoll_edge::trust::{Floors, POLICY_BYTES_MAX, RefuseRelease, TrustedRoot};
 use plimsoll_edge::{Evaluator, RefuseArtifact};
 use plimsoll_model::artifact::hex;
+use plimsoll_model::monitor::Monitor;
 use plimsoll_model::policy::{BadPolicy, Policy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +32,7 @@ use super::rollout::{Digest, Rollout};
 
 const FLOORS: &str = "floors";
 const ROLLOUT: &str = "rollout";
+const MONITORS: &str = "monitors";
 /// Bytes that floors or a rollout may have: a root and a few numbers; thousands of releases.
 const STATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -115,6 +120,15 @@ impl Archive {
         self.replace(ROLLOUT, &json(rollout))
     }
 
+    /// What settled windows say of each release.
+    pub(super) fn monitors(&self) -> Result<BTreeMap<Digest, Monitor>, ArchiveError> {
+        Ok(self.state(MONITORS)?.unwrap_or_default())
+    }
+
+    pub(super) fn keep_monitors(&self, monitors: &BTreeMap<Digest, Monitor>) -> Result<(), ArchiveError> {
+        self.replace(MONITORS, &json(monitors))
+    }
+
     /// Keeps a release; the same release with newer metadata takes its place.
     pub(super) fn keep_release(&self, digest: &Digest, slot: &[u8]) -> Result<(), ArchiveError> {
         self.replace(&release_name(digest), slot)
@@ -133,7 +147,7 @@ impl Archive {
         if evaluator.digest() != *digest {
             return Err(damaged("it holds another model"));
         }
-        let files = bundle.files().map(|(path, bytes)| (path.to_owned(), bytes.to_vec())).collect();
+        let files = bundle.files().map(|(path, bytes)| (path.to_owned(), Buffer::copy_from_slice(bytes))).collect();
         Ok(Active::release(evaluator, &verified, files))
     }
 

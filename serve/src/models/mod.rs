@@ -14,9 +14,17 @@ mod active;
 
 mod archive;
 
+mod promise;
+
 mod reload;
 
 mod rollout;
+
+mod score_policy;
+
+mod stored;
+
+pub mod delivery;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use plimsoll_edge::trust::{Floors, TrustedRoot};
 use plimsoll_model::UtcSeconds;
+use plimsoll_model::monitor::Monitor;
 use plimsoll_model::policy::Policy;
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +43,7 @@ pub use active::{Active, Released};
 pub use archive::ArchiveError;
 pub use reload::{RefuseReload, Reloaded};
 pub use rollout::{COMPARED_MIN, Compared, Digest, EVERYONE, Pulled, RefuseMove, Ring, Rollout, place};
+pub use score_policy::{Limits, ModelFile, ScorePolicy, TierPolicy};
 
 use crate::record::AccountId;
 use archive::Archive;
@@ -86,6 +96,8 @@ struct Serving {
     /// Newest first; the last is everybody's, unless only the floor is.
     live: Vec<Live>,
     floor: Arc<Active>,
+    /// What devices fetch.
+    files: delivery::Files,
 }
 
 #[derive(Debug)]
@@ -100,12 +112,13 @@ struct State {
     archive: Archive,
     floors: Floors,
     rollout: Rollout,
-    /// The rollout as it was last written, counts apart.
+    /// Something of it is not on disk yet.
     unsaved: bool,
     loaded: BTreeMap<Digest, Arc<Active>>,
     unloaded: BTreeMap<Digest, String>,
     /// Of each release, which accounts compared it, and whether they ever disagreed.
     heard: BTreeMap<Digest, HashMap<u64, bool>>,
+    monitors: BTreeMap<Digest, Monitor>,
     repository: reload::Seen,
 }
 
@@ -150,6 +163,7 @@ impl Models {
     pub fn open(settings: Settings, known: &Rollout, now: UtcSeconds) -> Result<Self, ArchiveError> {
         let archive = Archive::open(&settings.archive)?;
         let (floors, mut rollout) = archive.state_of_start()?;
+        let monitors = archive.monitors()?;
         rollout.merge(known);
         let floor = Arc::new(Active::floor(settings.policy.clone()));
         archive.keep_policy(&floor.policy_sha256(), &settings.policy)?;
@@ -161,9 +175,10 @@ impl Models {
             loaded: BTreeMap::new(),
             unloaded: BTreeMap::new(),
             heard: BTreeMap::new(),
+            monitors,
             repository: reload::Seen::default(),
         };
-        let serving = RwLock::new(Arc::new(Serving { live: Vec::new(), floor }));
+        let serving = RwLock::new(Arc::new(Serving { live: Vec::new(), floor, files: delivery::Files::new() }));
         let models = Self(Arc::new(Shared { settings, serving, state: Mutex::new(state) }));
         models.put_in_place(&mut models.state());
         let _ = models.reload(now);
@@ -178,7 +193,8 @@ impl Models {
         serving.live.iter().find(holds).map_or_else(|| serving.floor.clone(), |live| live.active.clone())
     }
 
-    /// What decides for accounts outside every ring: what strangers are shown.
+    /// What decides for accounts outside every ring: what strangers are shown, and what holds where no account is asked
+    /// about.
     pub fn for_everyone(&self) -> Arc<Active> {
         let serving = self.serving();
         let live = serving.live.iter().find(|live| live.share_ppm >= EVERYONE);
@@ -300,6 +316,11 @@ impl Models {
         self.serving().floor.clone()
     }
 
+    /// A file of the repository, but for the timestamp.
+    fn file(&self, path: &str) -> Option<Arc<stored::Stored>> {
+        self.serving().files.get(path).cloned()
+    }
+
     fn serving(&self) -> Arc<Serving> {
         self.0.serving.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -312,8 +333,12 @@ impl Models {
     fn put_in_place(&self, state: &mut State) {
         state.unsaved = true;
         let live = self.0.settings.source.as_ref().map_or_else(Vec::new, |source| state.live(&source.root));
-        let floor = self.serving().floor.clone();
-        *self.0.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Serving { live, floor });
+        let before = self.serving();
+        let released = live.iter().filter_map(|live| live.active.released());
+        let others = state.repository.files.iter().map(|(path, bytes)| (path.as_str(), bytes));
+        let files = delivery::files(&before.files, released.flat_map(Released::files), others);
+        let serving = Serving { live, floor: before.floor.clone(), files };
+        *self.0.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
         state.save();
     }
 }
@@ -328,6 +353,9 @@ impl State {
         let mut live = Vec::new();
         for (digest, ring) in rings {
             if let Some(active) = self.load(&digest, &ring, root) {
+                for (tier, granted_ppm) in &ring.granted_ppm {
+                    active.lower(*tier, *granted_ppm);
+                }
                 live.push(Live { digest, share_ppm: ring.share_ppm, active });
             }
             if ring.share_ppm >= EVERYONE {
@@ -372,14 +400,17 @@ impl State {
         self.rollout.rings().any(|(_, older)| may(older) && older.share_ppm >= EVERYONE)
     }
 
-    /// Keeps the rollout. Where that fails it is tried again with the next change and the next look at the repository.
+    /// Keeps what moves. Where that fails it is tried again with the next change and the next look at the repository.
     fn save(&mut self) {
         if !self.unsaved {
             return;
         }
-        match self.archive.keep_rollout(&self.rollout) {
+        let kept = self.archive.keep_rollout(&self.rollout);
+        match kept.and_then(|()| self.archive.keep_monitors(&self.monitors)) {
             Ok(()) => self.unsaved = false,
-            Err(error) => tracing::error!(%error, "how far releases have come is not saved yet"),
+            Err(error) => {
+                tracing::error!(%error, "how far releases have come, and what was seen of them, is not saved yet")
+            }
         }
     }
 }

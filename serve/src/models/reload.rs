@@ -4,18 +4,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Bytes as Buffer;
 use plimsoll_edge::slots::SLOT_BYTES_MAX;
 use plimsoll_edge::slots::bundle::{Bundle, Recorder};
 use plimsoll_edge::trust::{self, Directory, FetchError, METADATA_BYTES_MAX, RefuseRelease, Repository};
 use plimsoll_edge::{Evaluator, RefuseArtifact};
 use plimsoll_model::UtcSeconds;
 
+use super::active::TIMESTAMP;
 use super::rollout::{Digest, Ring};
 use super::{Active, ArchiveError, Models, Source, State};
 
 /// Bytes of a repository that are held in memory, superseded files included.
 const REPOSITORY_BYTES_MAX: usize = 256 * 1024 * 1024;
-const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// What became of a repository that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub(super) struct Seen {
     pub(super) checked_at: Option<UtcSeconds>,
     pub(super) refused: Option<String>,
     /// Every file that its metadata names, verified; superseded ones too.
-    pub(super) files: BTreeMap<String, Arc<[u8]>>,
+    pub(super) files: BTreeMap<String, Buffer>,
 }
 
 impl Models {
@@ -177,7 +178,7 @@ impl Models {
         let again = Bundle::read(&slot).ok_or(RefuseRelease::TooManyRoots { max: trust::ROOTS_MAX })?;
         let verified_again = again.verify(&source.root, model_id)?;
         let evaluator = Evaluator::new(&verified_again)?;
-        let proof = again.files().map(|(path, bytes)| (path.to_owned(), bytes.to_vec())).collect();
+        let proof = again.files().map(|(path, bytes)| (path.to_owned(), Buffer::copy_from_slice(bytes))).collect();
         let active = Active::release(evaluator, &verified_again, proof);
 
         // In this order, so that a crash in between is made good by looking again.
@@ -210,6 +211,7 @@ fn ring(manifest: &plimsoll_model::artifact::Manifest, policy: Digest, now: UtcS
         policy,
         share_ppm: 0,
         since: now,
+        granted_ppm: BTreeMap::new(),
         pulled: None,
         compared: BTreeMap::new(),
     }

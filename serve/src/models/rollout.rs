@@ -6,14 +6,15 @@
 //!                                                                   the newest of those that may run decides
 //! ```
 //!
-//! Everything here only ever moves one way: shares grow, counts grow, a release that was pulled back stays back. So two
+//! Everything here only ever moves one way: shares of accounts and counts grow, shares that are
+//! granted fall, a release that was pulled back stays back. So two
 //! records merge without asking anybody ([`Rollout::merge`]), and replicas that pass them around in any order, any number
 //! of times, end with the same one.
 
 use std::collections::BTreeMap;
 
-use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::Bytes;
+use plimsoll_model::{Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -56,6 +57,8 @@ pub struct Ring {
     pub share_ppm: u32,
     /// When it came in.
     pub since: UtcSeconds,
+    /// Of every limit of a tier, the share that is granted, parts per million; all of it where nothing is said.
+    pub granted_ppm: BTreeMap<Tier, u32>,
     /// It decides for nobody any more.
     pub pulled: Option<Pulled>,
     /// What devices said, by the replica that heard it.
@@ -129,6 +132,10 @@ impl Ring {
     fn merge(&mut self, other: &Self) {
         self.share_ppm = self.share_ppm.max(other.share_ppm).min(EVERYONE);
         self.since = self.since.min(other.since);
+        for (tier, theirs) in &other.granted_ppm {
+            let ours = self.granted_ppm.entry(*tier).or_insert(EVERYONE);
+            *ours = (*ours).min(*theirs);
+        }
         // The first pull-back, whoever saw it.
         self.pulled = [self.pulled.take(), other.pulled.clone()].into_iter().flatten().min();
         for (replica, theirs) in &other.compared {
@@ -201,6 +208,14 @@ impl Rollout {
         Ok(())
     }
 
+    /// Lowers the share of a tier's limits that a release grants; a higher one changes nothing.
+    pub fn lower(&mut self, release: &Digest, tier: Tier, granted_ppm: u32) {
+        if let Some(ring) = self.rings.get_mut(release) {
+            let granted = ring.granted_ppm.entry(tier).or_insert(EVERYONE);
+            *granted = (*granted).min(granted_ppm);
+        }
+    }
+
     /// Adds what a device said about a release to the counts of a replica.
     ///
     /// * `first`: the account had not compared this release before;
@@ -266,6 +281,7 @@ mod tests {
             policy: digest(99),
             share_ppm: 0,
             since: UtcSeconds(version as i64),
+            granted_ppm: BTreeMap::new(),
             pulled: None,
             compared: BTreeMap::new(),
         }
@@ -394,26 +410,32 @@ mod tests {
         assert!(rollout.ring(&digest(2)).is_some_and(|r| r.pulled.is_some()), "also when it comes again");
     }
 
-    fn any_rollout() -> impl Strategy<Value = Rollout> {
-        let counts = proptest::collection::btree_map("[ab]", (0..9u64, 0..9u64), 0..3);
-        let pulled = proptest::option::of((0..9i64, "[xy]"));
-        let parts = (0..3u64, 0..=EVERYONE, 0..9i64, pulled, counts);
-        proptest::collection::vec(parts, 0..4).prop_map(|rings| {
-            let of = |(version, share_ppm, since, pulled, counts): (
-                u64,
-                u32,
-                i64,
-                Option<(i64, String)>,
-                BTreeMap<_, _>,
-            )| {
-                let compared = counts.into_iter().map(|(r, (accounts, unequal))| (r, Compared { accounts, unequal }));
-                let pulled = pulled.map(|(at, why)| Pulled { at: UtcSeconds(at), why });
-                let ring =
-                    Ring { share_ppm, since: UtcSeconds(since), pulled, compared: compared.collect(), ..ring(version) };
-                (digest(version), ring)
+    prop_compose! {
+        fn any_ring()(
+            version in 0..3u64,
+            share_ppm in 0..=EVERYONE,
+            since in 0..9i64,
+            pulled in proptest::option::of((0..9i64, "[xy]")),
+            counts in proptest::collection::btree_map("[ab]", (0..9u64, 0..9u64), 0..3),
+            granted in proptest::collection::btree_map(0..2u8, 0..=EVERYONE, 0..3),
+        ) -> (Digest, Ring) {
+            let tier = |level| Tier::new(level).expect("exists");
+            let of = |(accounts, unequal)| Compared { accounts, unequal };
+            let ring = Ring {
+                share_ppm,
+                since: UtcSeconds(since),
+                granted_ppm: granted.into_iter().map(|(level, ppm)| (tier(level), ppm)).collect(),
+                pulled: pulled.map(|(at, why)| Pulled { at: UtcSeconds(at), why }),
+                compared: counts.into_iter().map(|(replica, counts)| (replica, of(counts))).collect(),
+                ..ring(version)
             };
-            Rollout { rings: rings.into_iter().map(of).collect() }
-        })
+            (digest(version), ring)
+        }
+    }
+
+    fn any_rollout() -> impl Strategy<Value = Rollout> {
+        proptest::collection::btree_map(0..3u8, any_ring(), 0..4)
+            .prop_map(|rings| Rollout { rings: rings.into_values().collect() })
     }
 
     proptest! {
@@ -434,6 +456,7 @@ mod tests {
             for (release, before) in a.rings() {
                 let after = all.ring(release).expect("stays");
                 prop_assert!(after.share_ppm >= before.share_ppm);
+                prop_assert!(before.granted_ppm.iter().all(|(t, ppm)| after.granted_ppm[t] <= *ppm));
                 prop_assert!(after.pulled.is_some() || before.pulled.is_none());
             }
         }

@@ -11,18 +11,18 @@ use plimsoll_model::policy::Policy;
 use super::*;
 
 /// A day after the first release, and one after the second.
-const FIRST: UtcSeconds = UtcSeconds(1_795_219_200 + 86_400);
-const SECOND: UtcSeconds = UtcSeconds(1_795_824_000 + 86_400);
+pub(super) const FIRST: UtcSeconds = UtcSeconds(1_795_219_200 + 86_400);
+pub(super) const SECOND: UtcSeconds = UtcSeconds(1_795_824_000 + 86_400);
 
 fn published(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge/tests/fixtures/published").join(part)
 }
 
-fn root() -> TrustedRoot {
+pub(super) fn root() -> TrustedRoot {
     TrustedRoot::from_bytes(&fs::read(published("root.json")).expect("the fixture's root")).expect("sound")
 }
 
-fn account(i: usize) -> AccountId {
+pub(super) fn account(i: usize) -> AccountId {
     AccountId::try_from(format!("account-{i}")).expect("a name")
 }
 
@@ -31,27 +31,27 @@ fn by(at: UtcSeconds, why: &str) -> Pulled {
 }
 
 /// A service's directories: the repository it is given, and its archive.
-struct House(tempfile::TempDir);
+pub(super) struct House(tempfile::TempDir);
 
 impl House {
-    fn with(part: &str) -> Self {
+    pub(super) fn with(part: &str) -> Self {
         let house = Self(tempfile::tempdir().expect("a directory"));
         house.publish(part);
         house
     }
 
     /// Copies a repository over what is there, timestamp last, as publishers do.
-    fn publish(&self, part: &str) {
+    pub(super) fn publish(&self, part: &str) {
         let from = published(part);
         copy(&from.join("targets"), &self.repository().join("targets"));
         copy(&from.join("metadata"), &self.repository().join("metadata"));
     }
 
-    fn repository(&self) -> PathBuf {
+    pub(super) fn repository(&self) -> PathBuf {
         self.0.path().join("repository")
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             source: Some(Source { directory: self.repository(), root: root(), model_id: None }),
             archive: self.0.path().join("archive"),
@@ -61,7 +61,7 @@ impl House {
         }
     }
 
-    fn open(&self, now: UtcSeconds) -> Models {
+    pub(super) fn open(&self, now: UtcSeconds) -> Models {
         Models::open(self.settings(), &Rollout::default(), now).expect("opens")
     }
 }
@@ -386,4 +386,56 @@ fn two_services_do_not_share_an_archive() {
     let floor = models.floor();
     assert_eq!(archived.floor(&floor.policy_sha256()).map(|a| a.policy().clone()), Ok(floor.policy().clone()));
     assert!(matches!(archived.release(&Default::default()), Err(ArchiveError::Missing { .. })));
+}
+
+#[test]
+fn windows_that_were_not_covered_lower_what_is_granted_here_and_on_the_other_replicas() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    let active = models.for_account(&account(0));
+    let release = active.digest().expect("a model");
+    let tiers = [0, 1, 2].map(|level| plimsoll_model::Tier::new(level).expect("exists"));
+    let granted = |active: &Active| tiers.map(|tier| active.granted_ppm(tier));
+    assert_eq!(granted(&active), [EVERYONE; 3]);
+    let alarm = (0..1_000).find_map(|_| models.settled(&release, tiers[1], EVERYONE)).expect("an alarm");
+    assert_eq!(alarm.granted_ppm, 500_000);
+    let lowered = [EVERYONE, 500_000, EVERYONE];
+    assert_eq!(granted(&active), lowered, "a request that has it already sees it too");
+
+    let other = House::with("first");
+    let two = Models::open(other.settings(), &models.rollout(), FIRST).expect("opens");
+    assert_eq!(granted(&two.for_account(&account(0))), lowered);
+    models.lower(&release, tiers[2], 300_000);
+    models.lower(&release, tiers[2], 900_000);
+    two.merge(&models.rollout());
+    assert_eq!(granted(&two.for_account(&account(0))), [EVERYONE, 500_000, 300_000]);
+
+    let (overdue, alarm) = models.overdue(&release, tiers[0]).expect("in use");
+    assert_eq!(alarm, None);
+    models.resolved(&release, overdue, 0);
+    models.settled(&release, tiers[0], EVERYONE);
+    models.look(FIRST).expect("is looked at now and then, and saves");
+    let watched = models.monitor(&release).expect("in use");
+    assert_eq!((watched.watch(tiers[0]).windows, watched.watch(tiers[0]).loss_ppm), (2, 1_000_000));
+    drop(models);
+    let models = house.open(FIRST);
+    assert_eq!(granted(&models.for_account(&account(0))), [EVERYONE, 500_000, 300_000], "after a restart");
+    assert_eq!(models.monitor(&release), Some(watched));
+    assert_eq!(models.settled(&Digest::default(), tiers[0], EVERYONE), None, "of a release that nobody knows");
+}
+
+#[test]
+fn a_new_release_grants_whole_limits_again() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    let tier = plimsoll_model::Tier::default();
+    let release = models.for_everyone().digest().expect("a model");
+    models.lower(&release, tier, 100_000);
+    house.publish("second");
+    models.look(SECOND).expect("comes in");
+    let of_version = |version| {
+        let i = held(&models, version, 5_000)[0];
+        models.for_account(&account(i)).granted_ppm(tier)
+    };
+    assert_eq!((of_version(1), of_version(2)), (100_000, EVERYONE));
 }
