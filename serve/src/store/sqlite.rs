@@ -1,14 +1,14 @@
 //! The statements of SQLite: one file, one writer at a time, readers beside it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::TokenId;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, QueryBuilder, Sqlite};
+use sqlx::{ConnectOptions as _, Connection as _, QueryBuilder, Sqlite};
 
 use super::changes::{Changes, Loaded, Place, Split};
 use super::error::Fault;
@@ -49,8 +49,14 @@ impl File {
             // After a large batch the log shrinks again.
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
-        let mut connection = options.connect().await?;
-        schema::migrate_sqlite(&mut connection).await?;
+        let begun = Instant::now();
+        // Turning a new file's WAL on does not wait for another process that does the same.
+        while let Err(fault) = create(&options).await {
+            if !matches!(fault, Fault::NotNow(_)) || begun.elapsed() >= BUSY || !path.exists() {
+                return Err(fault);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
@@ -62,6 +68,12 @@ impl File {
     pub(super) async fn connect(&self) -> Result<SqliteConnection, Fault> {
         Ok(self.options.clone().create_if_missing(false).connect().await?)
     }
+}
+
+async fn create(options: &SqliteConnectOptions) -> Result<(), Fault> {
+    let mut connection = options.connect().await?;
+    schema::migrate_sqlite(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 /// Reads what the needs name. `BEGIN IMMEDIATE` has locked everything already.
