@@ -120,7 +120,8 @@ pub(crate) async fn a_chain_that_was_taken_away_is_missed(place: Place) {
         let literal = if store.is_sqlite() { format!("x'{chain}'") } else { format!("'\\x{chain}'") };
         place.sql(&format!("DELETE FROM {table} WHERE chain = {literal}")).await.expect("taken away");
     }
-    assert_eq!(verified(&store).await, Err(BrokenChain::Lost { head: old[0] }));
+    let told = verified(&store).await;
+    assert!(matches!(told, Err(BrokenChain::Lost { head }) if head.chain == old[0].chain), "{told:?}");
     store.close().await;
 }
 

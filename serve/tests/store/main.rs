@@ -6,6 +6,8 @@ mod world;
 
 mod batches;
 mod chains;
+mod crash;
+mod fate;
 mod opening;
 mod outage;
 
@@ -14,6 +16,12 @@ use std::sync::OnceLock;
 use plimsoll_serve::store::Store;
 use server::Server;
 use tempfile::TempDir;
+
+/// The server that tests share which leave it alone.
+fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::start)
+}
 
 /// Where a test's store is.
 #[derive(Debug)]
@@ -30,8 +38,7 @@ impl Place {
     }
 
     fn postgres(test: &str) -> Self {
-        static SERVER: OnceLock<Server> = OnceLock::new();
-        Self { url: SERVER.get_or_init(Server::start).database(test), _home: None }
+        Self { url: shared().database(test), _home: None }
     }
 
     async fn open(&self) -> Store {
@@ -80,6 +87,8 @@ on_both! {
         a_chain_that_was_taken_away_is_missed
         a_reader_of_events_misses_none_and_sees_each_accounts_in_order
         what_is_old_is_forgotten_and_event_numbers_never_come_again;
+    crash:
+        a_replica_that_is_killed_takes_back_nothing_that_it_answered;
     opening:
         two_that_open_a_new_store_at_once_both_get_it
         a_store_of_a_newer_program_is_refused

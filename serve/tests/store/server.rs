@@ -87,6 +87,11 @@ impl Server {
         format!("postgres://plimsoll@127.0.0.1:{}/{name}", self.port)
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut client = Command::new(binary(program));
         client.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "plimsoll"]);
