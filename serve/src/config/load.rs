@@ -323,3 +323,96 @@ impl Config {
         secrets
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, RefuseConfig> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("serve.toml");
+        std::fs::write(&file, toml).expect("writes");
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Load { file: Some(file), env: pairs(env), flags: pairs(flags) }.config()
+    }
+
+    #[track_caller]
+    fn refused(toml: &str, env: &[(&str, &str)], flags: &[(&str, &str)], told: &[&str]) {
+        let message = load(toml, env, flags).expect_err("refused").to_string();
+        for part in told {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = "[server]\nhead_s = 1\nbody_s = 1\nrequest_s = 1\n";
+        let env = [("PLIMSOLL_SERVE__SERVER__BODY_S", "2"), ("PLIMSOLL_SERVE__SERVER__REQUEST_S", "2")];
+        let config = load(file, &env, &[("server.request_s", "3")]).expect("reads");
+        assert_eq!([config.server.head_s, config.server.body_s, config.server.request_s], [1, 2, 3]);
+        assert_eq!(config.server.shutdown_s, 30, "and the default is below all");
+        let env = [
+            ("PLIMSOLL_SERVE__SERVER__TRUSTED_PROXIES", r#"["10.0.0.1"]"#),
+            ("PLIMSOLL_SERVE__ISSUER__NAME", "wallet.example"),
+            ("PLIMSOLL_SERVE__STORE__URL", "postgres://u:secret@db/p"),
+        ];
+        let config = load("", &env, &[("issuer.active", "\"2026\"")]).expect("reads");
+        assert_eq!(config.server.trusted_proxies.len(), 1);
+        assert_eq!((config.issuer.name.as_str(), config.issuer.active.as_deref()), ("wallet.example", Some("2026")));
+        assert!(!toml::to_string(&config.shown()).expect("TOML").contains("secret"), "what is shown has no secret");
+        assert_eq!(config.shown().store.url, "postgres://u:…@db/p");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_its_key_and_what_to_do() {
+        refused("[server]\nlisten_on = 1", &[], &[], &["serve.toml", "server.listen_on", "expected one of `listen`"]);
+        refused("[server\n", &[], &[], &["serve.toml", "line 1"]);
+        refused(
+            "",
+            &[("PLIMSOLL_SERVE__SERVER__HEAD_S", "soon")],
+            &[],
+            &["PLIMSOLL_SERVE__SERVER__HEAD_S", "server.head_s"],
+        );
+        refused("", &[], &[("server.head_s", "0")], &["--set server.head_s", "1 or more"]);
+        refused("", &[], &[("server.listen.port", "1")], &["--set server.listen.port"]);
+        refused("", &[], &[("server..x", "1")], &["--set server..x"]);
+        refused("[programme]\nrepository = \"r\"", &[], &[], &["programme.trust_root", "verified"]);
+        let issuer = "[auth.issuers.bank]\niss = \"i\"\njwks = \"http://id.example/jwks\"\n";
+        refused(issuer, &[], &[], &["auth.issuers.bank", "missing field `aud`"]);
+        let issuer = format!("{issuer}aud = \"a\"\n");
+        refused(&issuer, &[], &[], &["auth.issuers.bank.jwks", "this machine only"]);
+        refused(&issuer, &[], &[("auth.issuers.bank.jwks", "http://127.0.0.1.evil.example/")], &["this machine only"]);
+        assert!(load(&issuer, &[], &[("auth.issuers.bank.jwks", "http://127.0.0.1:8081/jwks")]).is_ok());
+        let twins = format!("{issuer}[auth.issuers.other]\niss = \"i\"\naud = \"a\"\njwks = \"f\"\n")
+            .replace("http://id.example/", "");
+        refused(&twins, &[], &[], &["auth.issuers.other.aud", "guess"]);
+        refused(&issuer, &[], &[("auth.issuers.bank.algorithms", "[\"HS256\"]")], &["HS256", "EdDSA"]);
+        for url in ["limits.example", "https://", "https://limits.example/path", "ftp://x", "https://a@b"] {
+            refused("", &[], &[("server.public_url", url)], &["server.public_url", "scheme and an authority"]);
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_in_a_file_or_on_a_command_line() {
+        let url = "postgres://u:hunter2@db/p";
+        refused(&format!("[store]\nurl = \"{url}\""), &[], &[], &["store.url", "store.password"]);
+        refused("", &[], &[("store.url", url)], &["seen by everybody"]);
+        refused("[store]\nurl = \"postgres://db/p?password=hunter2\"", &[], &[], &["store.password"]);
+        for message in [
+            load(&format!("[store]\nurl = \"{url}\""), &[], &[]).expect_err("refused").to_string(),
+            load("", &[], &[("store.url", url)]).expect_err("refused").to_string(),
+        ] {
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("password");
+        std::fs::write(&file, "p@ss/w:ord\n").expect("writes");
+        let from = format!("{{ file = \"{}\" }}", file.display());
+        let config = load("[store]\nurl = \"postgres://u@db/p\"", &[], &[]).expect("reads");
+        assert_eq!(config.store_url().as_deref(), Ok("postgres://u@db/p"));
+        let toml = format!("[store]\nurl = \"postgres://u@db/p\"\npassword = {from}");
+        let config = load(&toml, &[], &[]).expect("reads");
+        assert_eq!(config.store_url().as_deref(), Ok("postgres://u:p%40ss%2Fw%3Aord@db/p"));
+        assert!(!format!("{:?}", config.secrets()[0].1.read("store.password")).contains("ord"), "nothing prints it");
+    }
+}
