@@ -27,7 +27,7 @@ pub type EntryHash = Bytes<32>;
 pub const FIRST: &str = "chain";
 
 /// The end of a chain, or where it ended when somebody looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Head {
     /// Which chain.
     pub chain: ChainId,

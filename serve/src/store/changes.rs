@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::TokenId;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Fault, StoreError};
 use super::history::StoredRow;
@@ -31,13 +32,14 @@ pub(super) struct Place {
 }
 
 /// Where a writer's chain stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) head: Head,
     /// Commits of its writer.
     pub(super) batch: i64,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AccountRow {
     pub(super) id: String,
     pub(super) revision: i64,
@@ -48,6 +50,7 @@ pub(super) struct AccountRow {
     pub(super) body: Vec<u8>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HistoryRow {
     pub(super) account: String,
     pub(super) place: i64,
@@ -55,6 +58,7 @@ pub(super) struct HistoryRow {
     pub(super) body: Vec<u8>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GrantRow {
     pub(super) jti: Vec<u8>,
     pub(super) account: String,
@@ -64,6 +68,7 @@ pub(super) struct GrantRow {
     pub(super) body: Vec<u8>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PaymentRow {
     pub(super) nonce: Vec<u8>,
     pub(super) payer: String,
@@ -72,6 +77,7 @@ pub(super) struct PaymentRow {
     pub(super) body: Vec<u8>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ReplyRow {
     pub(super) client: String,
     pub(super) name: String,
@@ -81,6 +87,7 @@ pub(super) struct ReplyRow {
     pub(super) body: Vec<u8>,
 }
 
+#[derive(Debug)]
 pub(super) struct EventRow {
     pub(super) at: i64,
     pub(super) topic: String,
@@ -89,9 +96,16 @@ pub(super) struct EventRow {
 
 /// Records of one kind: those that are new, and those that replace one. A new one never replaces: the second of two
 /// writers of one name is stopped by the database.
+#[derive(Debug)]
 pub(super) struct Split<T> {
     pub(super) new: Vec<T>,
     pub(super) changed: Vec<T>,
+}
+
+impl<T> Default for Split<T> {
+    fn default() -> Self {
+        Self { new: Vec::new(), changed: Vec::new() }
+    }
 }
 
 impl<T> Split<T> {
@@ -105,6 +119,7 @@ impl<T> Split<T> {
 }
 
 /// Everything that one commit writes, in the order of its keys, so that writers lock in the same order.
+#[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) accounts: Vec<AccountRow>,
     pub(super) history: Vec<HistoryRow>,

@@ -27,6 +27,8 @@ macro_rules! on_either {
     };
 }
 
+pub(super) use on_either;
+
 /// A connection that writes.
 #[derive(Debug)]
 pub(super) enum Session {
@@ -121,23 +123,33 @@ impl Session {
         }
     }
 
+    /// Writes everything that changed, and moves the writer's chain.
     pub(super) async fn write(&mut self, changes: &Changes) -> Result<(), Fault> {
-        match self {
+        let moved = match self {
             Self::Sqlite(c) => {
                 sqlite::write(c, changes).await?;
                 let (before, after) = changes.chain;
-                let moved = sqlx::query(
-                    "UPDATE chains SET number = $1, hash = $2, batch = batch + 1 WHERE chain = $3 AND batch = $4",
-                )
-                .bind(count(after.head.number))
-                .bind(&after.head.hash.0[..])
-                .bind(&before.head.chain.0[..])
-                .bind(before.batch)
-                .execute(c)
-                .await?;
-                if moved.rows_affected() == 1 { Ok(()) } else { Err(super::chain_moved()) }
+                let sql = "UPDATE chains SET number = $1, hash = $2, batch = batch + 1 WHERE chain = $3 AND batch = $4";
+                sqlx::query(sql)
+                    .bind(count(after.head.number))
+                    .bind(&after.head.hash.0[..])
+                    .bind(&before.head.chain.0[..])
+                    .bind(before.batch)
+                    .execute(c)
+                    .await?
+                    .rows_affected()
+                    == 1
             }
-            Self::Postgres(c) => postgres::write(c, changes).await,
+            Self::Postgres(c) => postgres::write(c, changes).await?,
+        };
+        if moved { Ok(()) } else { Err(super::chain_moved()) }
+    }
+
+    /// Writes what a backup holds, which belongs to no writer's chain.
+    pub(super) async fn insert(&mut self, changes: &Changes) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(c) => sqlite::write(c, changes).await,
+            Self::Postgres(c) => postgres::write(c, changes).await.map(drop),
         }
     }
 

@@ -32,6 +32,9 @@ mod events;
 
 mod upkeep;
 
+mod backup;
+
+pub use backup::Saved;
 pub use error::StoreError;
 pub use events::Sent;
 pub use lists::{AccountLine, PAGE_MAX, PlacedRow};

@@ -152,8 +152,10 @@ macro_rules! read_the_rest {
 const READ_THE_REST: &str = read_the_rest!("");
 const LOCK_THE_REST: &str = read_the_rest!("FOR UPDATE");
 
-/// Writes everything that changed, and the head of the chain.
-pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), Fault> {
+/// Writes everything that changed, and moves the head of the chain.
+///
+/// * returns whether the chain was where the writer left it.
+pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<bool, Fault> {
     macro_rules! column {
         ($rows:expr, $field:ident) => {
             $rows.iter().map(|r| r.$field).collect::<Vec<_>>()
@@ -206,6 +208,7 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
         .bind(column!(events, at))
         .bind(column!(events, &topic))
         .bind(column!(events, &body))
+        .bind(log.iter().map(|l| &l.chain.0[..]).collect::<Vec<_>>())
         .bind(log.iter().map(|l| count(l.number)).collect::<Vec<_>>())
         .bind(log.iter().map(|l| &l.previous.0[..]).collect::<Vec<_>>())
         .bind(log.iter().map(|l| l.at.0).collect::<Vec<_>>())
@@ -222,10 +225,7 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
     if written.0 != accounts.len() as i64 {
         return Err(Fault::Conflict("an account was written by somebody else".to_owned()));
     }
-    if written.1 != 1 {
-        return Err(super::chain_moved());
-    }
-    Ok(())
+    Ok(written.1 == 1)
 }
 
 // One statement, so that a batch costs one round trip however much is in it. The update of accounts overwrites only what
@@ -267,9 +267,9 @@ const WRITE: &str = "
         FROM unnest($39::bigint[], $40::text[], $41::bytea[]) WITH ORDINALITY AS u (at, topic, body, n) ORDER BY u.n
     ), l AS (
         INSERT INTO log (chain, number, previous, at, kind, account, body, hash)
-        SELECT $49::bytea, u.* FROM unnest($42::bigint[], $43::bytea[], $44::bigint[], $45::text[], $46::text[],
-            $47::bytea[], $48::bytea[]) AS u
+        SELECT * FROM unnest($42::bytea[], $43::bigint[], $44::bytea[], $45::bigint[], $46::text[], $47::text[],
+            $48::bytea[], $49::bytea[])
     ), c AS (
-        UPDATE chains SET number = $51, hash = $52, batch = batch + 1 WHERE chain = $49 AND batch = $50 RETURNING 1
+        UPDATE chains SET number = $52, hash = $53, batch = batch + 1 WHERE chain = $50 AND batch = $51 RETURNING 1
     )
     SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM c)";

@@ -4,6 +4,7 @@
 mod server;
 mod world;
 
+mod backups;
 mod batches;
 mod chains;
 mod crash;
@@ -87,6 +88,9 @@ on_both! {
         a_chain_that_was_taken_away_is_missed
         a_reader_of_events_misses_none_and_sees_each_accounts_in_order
         what_is_old_is_forgotten_and_event_numbers_never_come_again;
+    backups:
+        a_backup_is_restored_whole_into_either_store
+        a_backup_that_was_cut_off_or_changed_leaves_nothing;
     crash:
         a_replica_that_is_killed_takes_back_nothing_that_it_answered;
     opening:
