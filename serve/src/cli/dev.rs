@@ -3,6 +3,7 @@
 //! ```text
 //! plimsoll-serve/dev/grants/issuer.pem        signs grants
 //! plimsoll-serve/dev/token.pem, jwks.json     signs tokens; what the service checks them with
+//! plimsoll-serve/dev/bridge.pem, bridge.pub   signs messages of the bridge `dev`, see `sign`
 //! ```
 
 use std::io::Write as _;
@@ -11,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
 use plimsoll_model::grant::{IssuerKeys, PublicKey, Signer};
-use plimsoll_serve::config::{Algorithm, Config, TokenIssuer};
+use plimsoll_serve::config::{Algorithm, Bridge, Config, TokenIssuer};
 use plimsoll_serve::issuer::kid;
 
 use super::exit::Usage;
@@ -22,6 +24,9 @@ use super::exit::Usage;
 pub(super) const ISS: &str = "plimsoll-dev";
 pub(super) const HOLDERS: &str = "plimsoll";
 pub(super) const ADMINS: &str = "plimsoll-admin";
+
+/// Key id of a developer's bridge.
+pub(super) const BRIDGE: &str = "dev";
 
 const DIRECTORY: &str = "plimsoll-serve/dev";
 
@@ -46,6 +51,12 @@ pub(super) fn prepare(config: &mut Config) -> anyhow::Result<()> {
         account_claim: "sub".to_owned(),
         admins,
     };
+    let (bridge, public) = (directory.join("bridge.pem"), directory.join("bridge.pub"));
+    if !bridge.exists() {
+        let pem = make_key(&bridge)?.verifying_key().to_public_key_pem(LineEnding::LF)?;
+        std::fs::write(&public, pem).with_context(|| public.display().to_string())?;
+    }
+    config.auth.bridges.insert(BRIDGE.to_owned(), Bridge::Ed25519 { public_key: public });
     config.auth.issuers.insert("dev".to_owned(), issuer(HOLDERS, false));
     config.auth.issuers.insert("dev-admin".to_owned(), issuer(ADMINS, true));
     if config.issuer.keys.is_none() {
@@ -78,7 +89,7 @@ fn make_key(path: &Path) -> anyhow::Result<SigningKey> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
     let key = SigningKey::from_bytes(&seed);
-    let pem = key.to_pkcs8_pem(ed25519_dalek::pkcs8::spki::der::pem::LineEnding::LF)?;
+    let pem = key.to_pkcs8_pem(LineEnding::LF)?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -4,6 +4,7 @@ mod config;
 mod dev;
 mod exit;
 mod run;
+mod sign;
 mod token;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ enum Command {
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
     Token(token::Args),
+    /// Print the headers that sign a message of a developer's bridge.
+    Sign(sign::Args),
 }
 
 /// What every command may use.
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => config::run(&context, &command),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
+        Command::Sign(args) => sign::run(&context, &args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
