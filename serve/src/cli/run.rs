@@ -8,6 +8,7 @@ use plimsoll_serve::app::App;
 use plimsoll_serve::border::layered;
 use plimsoll_serve::clock::Clock;
 use plimsoll_serve::config::Config;
+use plimsoll_serve::models::delivery;
 use plimsoll_serve::ops::{self, server, trace};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -47,7 +48,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("server.listen: {listen}"))?;
     let mut public = ops::health_routes(&app);
     let (guarded, _) = plimsoll_serve::api::router().split_for_parts();
-    let guarded = guarded.with_state(app.service());
+    let published = {
+        let keys = app.keys.clone();
+        Arc::new(move || keys.published())
+    };
+    public = public.merge(delivery::public(app.models.clone(), published));
+    let guarded = guarded.with_state(app.service()).merge(delivery::guarded(app.models.clone()));
     let (stopped, stops) = tokio::sync::watch::channel(());
     let mut apart = None;
     match app.config.server.ops_listen {

@@ -22,7 +22,7 @@ fn keys() -> Keys {
 }
 
 fn desk(models: &Models) -> Router {
-    public::<()>(models.clone(), keys()).merge(guarded(models.clone(), keys()))
+    public::<()>(models.clone(), keys()).merge(guarded(models.clone()))
 }
 
 struct Answer {
