@@ -12,7 +12,7 @@ use crate::border::Border;
 use crate::clock::Clock;
 use crate::config::{Config, Programme, RefuseConfig};
 use crate::issuer::{GrantKeys, RefuseGrantKeys};
-use crate::models::{ArchiveError, Models, Rollout, Settings, Source};
+use crate::models::{ArchiveError, Models, Settings, Source, replicas};
 use crate::ops::health::Part;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, StoreError};
@@ -74,7 +74,7 @@ impl App {
         let url = config.store_url()?;
         // What the store refuses is told without the URL, which may hold a password.
         let store = Store::open(&url).await?;
-        let models = Models::open(settings, &Rollout::default(), clock.now())?;
+        let models = Models::open(settings, &replicas::known(&store).await?, clock.now())?;
         let metrics = Arc::new(Metrics::new(store.metrics().clone()));
         let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), Some(store.clone()))?;
         let app = Self { config: Arc::new(config), clock, metrics, border: Arc::new(border), keys, store, models };
@@ -138,6 +138,9 @@ impl App {
             let (models, now) = (self.models.clone(), self.clock.now());
             // Files and signatures: off the async threads. A refusal is logged there.
             let _ = tokio::task::spawn_blocking(move || models.look(now)).await;
+            if let Err(error) = self.models.share(&self.store).await {
+                tracing::warn!(%error, "how far releases have come is not shared with other replicas yet");
+            }
             self.follow_policy();
         }
     }

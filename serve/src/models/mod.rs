@@ -26,6 +26,8 @@ mod stored;
 
 pub mod delivery;
 
+pub mod replicas;
+
 #[cfg(test)]
 mod tests;
 

@@ -439,3 +439,41 @@ fn a_new_release_grants_whole_limits_again() {
     };
     assert_eq!((of_version(1), of_version(2)), (100_000, EVERYONE));
 }
+
+#[tokio::test]
+async fn replicas_over_one_store_widen_pull_back_and_lower_together() {
+    let (first, second) = (House::with("first"), House::with("second"));
+    let url = format!("sqlite:{}", first.0.path().join("store.db").display());
+    let store = crate::store::Store::open(&url).await.expect("opens");
+    let tier = plimsoll_model::Tier::default();
+    assert_eq!(replicas::known(&store).await, Ok(Rollout::default()));
+    let one = first.open(FIRST);
+    one.share(&store).await.expect("is told");
+    first.publish("second");
+    one.look(SECOND).expect("comes in");
+    one.share(&store).await.expect("is told");
+
+    let known = replicas::known(&store).await.expect("reads");
+    let settings = Settings { replica: "two".into(), ..second.settings() };
+    let two = Models::open(settings, &known, SECOND).expect("opens");
+    let release = two.rollout().of_version(2).map(|(digest, ring)| (*digest, ring.share_ppm)).expect("is known");
+    assert_eq!(release.1, 10_000, "on trial, and not the first there ever was");
+    two.widen(2, EVERYONE).expect("wider");
+    two.lower(&release.0, tier, 250_000);
+    assert_eq!(two.compared(&account(1), &release.0, false, SECOND), None);
+    two.share(&store).await.expect("is told");
+    one.share(&store).await.expect("is heard");
+    let active = one.for_account(&account(0));
+    assert_eq!((active.version(), active.granted_ppm(tier)), (Some(2), 250_000));
+    assert_eq!(one.status().releases[0].compared, Compared { accounts: 1, unequal: 1 });
+
+    one.pull_back(2, by(SECOND, "ordered")).expect("is there");
+    one.share(&store).await.expect("is told");
+    two.share(&store).await.expect("is heard");
+    assert_eq!(two.for_account(&account(0)).version(), None, "its own archive never had the first");
+    assert_eq!(one.rollout(), two.rollout());
+    let before = store.note("rollout").await.expect("reads");
+    one.share(&store).await.expect("has nothing new");
+    assert_eq!(store.note("rollout").await.expect("reads"), before);
+    store.close().await;
+}

@@ -30,6 +30,8 @@ mod lists;
 
 mod events;
 
+mod notes;
+
 mod upkeep;
 
 mod backup;
@@ -38,6 +40,7 @@ pub use backup::Saved;
 pub use error::StoreError;
 pub use events::Sent;
 pub use lists::{AccountLine, PAGE_MAX, PlacedRow};
+pub use notes::Note;
 pub use upkeep::{EVENTS_KEPT_S, Health, REPLIES_KEPT_S, Swept};
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod batches;
 mod chains;
 mod crash;
 mod fate;
+mod notes;
 mod opening;
 mod outage;
 
@@ -93,6 +94,9 @@ on_both! {
         a_backup_that_was_cut_off_or_changed_leaves_nothing;
     crash:
         a_replica_that_is_killed_takes_back_nothing_that_it_answered;
+    notes:
+        a_note_is_replaced_only_by_who_has_read_it
+        of_many_that_write_a_note_at_once_each_is_heard;
     opening:
         two_that_open_a_new_store_at_once_both_get_it
         a_store_of_a_newer_program_is_refused

@@ -95,3 +95,10 @@ CREATE TABLE chains (
     batch BIGINT NOT NULL,
     named BIGINT NOT NULL
 );
+
+-- What replicas tell each other, by name: a small text, replaced only by who has read the newest.
+CREATE TABLE notes (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    body TEXT NOT NULL
+);

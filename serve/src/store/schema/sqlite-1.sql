@@ -88,3 +88,10 @@ CREATE TABLE chains (
     batch INTEGER NOT NULL,
     named INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What replicas tell each other, by name: a small text, replaced only by who has read the newest.
+CREATE TABLE notes (
+    name TEXT NOT NULL PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
