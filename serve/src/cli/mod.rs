@@ -1,5 +1,6 @@
 //! The commands. Each returns what it did; exit codes are decided in one place.
 
+mod audit;
 mod config;
 mod dev;
 mod exit;
@@ -34,6 +35,9 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at the log of decisions.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
@@ -76,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
+        Command::Audit(command) => audit::run(&context, &command),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
         Command::Sign(args) => sign::run(&context, &args),
