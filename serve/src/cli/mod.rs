@@ -1,6 +1,7 @@
 //! The commands. Each returns what it did; exit codes are decided in one place.
 
 mod backup;
+mod audit;
 mod config;
 mod dev;
 mod exit;
@@ -39,6 +40,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Fill an empty store with a backup.
     Restore(backup::RestoreArgs),
+    /// Look at the log of decisions.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
@@ -83,6 +87,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => config::run(&context, &command),
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Restore(args) => backup::restore(&context, &args),
+        Command::Audit(command) => audit::run(&context, &command),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
         Command::Sign(args) => sign::run(&context, &args),
