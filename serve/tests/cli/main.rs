@@ -1,5 +1,8 @@
 //! The program as an operator meets it: a first start on an empty machine, a rotation, a stop, and its exit codes.
 
+#[cfg(all(unix, feature = "https"))]
+mod tls;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -28,6 +31,8 @@ fn refused(directory: &Path, args: &[&str], code: i32, told: &str) {
 struct Running {
     child: Child,
     address: SocketAddr,
+    /// The line that a test looked for in what was logged before serving.
+    found: String,
     log: std::sync::mpsc::Receiver<String>,
 }
 
@@ -40,7 +45,12 @@ impl Drop for Running {
 
 impl Running {
     fn start(directory: &Path, args: &[&str]) -> Self {
+        Self::start_with(directory, args, &[], "")
+    }
+
+    fn start_with(directory: &Path, args: &[&str], env: &[(&str, &Path)], find: &str) -> Self {
         let mut child = plimsoll_serve(directory)
+            .envs(env.iter().copied())
             .args([
                 "--set",
                 "server.listen=127.0.0.1:0",
@@ -57,7 +67,10 @@ impl Running {
         let (told, log) = std::sync::mpsc::channel();
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| told.send(line)));
-        let mut running = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let mut running = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), found: String::new(), log };
+        if !find.is_empty() {
+            running.found = running.wait_for(find);
+        }
         let line = running.wait_for("\"serving\"");
         let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
         running.address = line["address"].as_str().expect("an address").parse().expect("reads");
