@@ -211,6 +211,29 @@ fn every_refusal_to_start_has_the_exit_code_of_its_cause() {
     refused(at, &["run", "--set", &listen], 7, "server.listen");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_backup_of_a_running_service_is_restored_into_an_empty_one_and_nowhere_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let running = Running::start(at, &["--dev"]);
+    let saved = output(at, &["backup", "one.plimsoll"]);
+    assert!(saved.status.success(), "{saved:?}");
+    refused(at, &["backup", "one.plimsoll"], 9, "one.plimsoll");
+    refused(at, &["restore", "none.plimsoll"], 9, "none.plimsoll");
+    assert_eq!(running.stop(), Some(0));
+    let elsewhere = ["--set", "store.url=sqlite:elsewhere/it.db"];
+    let restored = output(at, &[&elsewhere[..], &["restore", "one.plimsoll"]].concat());
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(restored.stdout, saved.stdout, "as many of everything");
+
+    let mut bytes = std::fs::read(at.join("one.plimsoll")).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(at.join("bad.plimsoll"), bytes).expect("writes");
+    refused(at, &["--set", "store.url=sqlite:third/it.db", "restore", "bad.plimsoll"], 9, "no whole backup");
+}
+
 #[test]
 fn the_configuration_is_checked_and_shown_without_serving() {
     let directory = tempfile::tempdir().expect("a directory");
