@@ -68,9 +68,7 @@ impl App {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, RefuseStart> {
         let settings = settings(&config.programme)?;
         let keys = GrantKeys::open(&config.issuer, clock.clone())?;
-        if let Some(file) = config.store.url.strip_prefix("sqlite:") {
-            make_parent(file, "store.url")?;
-        }
+        make_store_directory(&config)?;
         let url = config.store_url()?;
         // What the store refuses is told without the URL, which may hold a password.
         let store = Store::open(&url).await?;
@@ -192,9 +190,14 @@ fn settings(programme: &Programme) -> Result<Settings, RefuseStart> {
     })
 }
 
-fn make_parent(file: &str, key: &str) -> Result<(), RefuseConfig> {
+/// Makes the directory that a SQLite file is to be in.
+///
+/// # Errors
+/// `Named` when it cannot be made.
+pub fn make_store_directory(config: &Config) -> Result<(), RefuseConfig> {
+    let Some(file) = config.store.url.strip_prefix("sqlite:") else { return Ok(()) };
     let path = std::path::Path::new(file.split('?').next().unwrap_or(file));
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(parent)
-        .map_err(|e| RefuseConfig::Named { key: key.to_owned(), why: format!("{}: {e}", parent.display()) })
+        .map_err(|e| RefuseConfig::Named { key: "store.url".to_owned(), why: format!("{}: {e}", parent.display()) })
 }

@@ -52,6 +52,33 @@ where
     Ok(whole.map_err(|e| e.to_string())?.to_bytes())
 }
 
+/// The certificates that the system trusts, read once; `SSL_CERT_FILE` names others.
+#[cfg(feature = "https")]
+async fn over_tls(stream: TcpStream, host: &str, address: &Uri, max: usize) -> Result<Bytes, String> {
+    use std::sync::{Arc, OnceLock};
+
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    static CONNECTOR: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
+    let connector = CONNECTOR.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        let (trusted, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if trusted == 0 {
+            return Err("this system trusts no certificate: install ca-certificates, or set SSL_CERT_FILE".to_owned());
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?;
+        Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+    });
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
+    let stream = connector.as_ref().map_err(Clone::clone)?.connect(name, stream).await.map_err(|e| e.to_string())?;
+    exchange(TokioIo::new(stream), address, max).await
+}
+
 #[cfg(not(feature = "https"))]
 async fn over_tls(_: TcpStream, _: &str, _: &Uri, _: usize) -> Result<Bytes, String> {
     Err("this build has no TLS".to_owned())

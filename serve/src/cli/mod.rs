@@ -1,5 +1,6 @@
 //! The commands. Each returns what it did; exit codes are decided in one place.
 
+mod backup;
 mod config;
 mod dev;
 mod exit;
@@ -34,6 +35,10 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Write the whole store into one file, while the service goes on.
+    Backup(backup::BackupArgs),
+    /// Fill an empty store with a backup.
+    Restore(backup::RestoreArgs),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
@@ -76,6 +81,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
+        Command::Backup(args) => backup::backup(&context, &args),
+        Command::Restore(args) => backup::restore(&context, &args),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
         Command::Sign(args) => sign::run(&context, &args),

@@ -1,5 +1,8 @@
 //! The program as an operator meets it: a first start on an empty machine, a rotation, a stop, and its exit codes.
 
+#[cfg(all(unix, feature = "https"))]
+mod tls;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -28,6 +31,8 @@ fn refused(directory: &Path, args: &[&str], code: i32, told: &str) {
 struct Running {
     child: Child,
     address: SocketAddr,
+    /// The line that a test looked for in what was logged before serving.
+    found: String,
     log: std::sync::mpsc::Receiver<String>,
 }
 
@@ -40,7 +45,12 @@ impl Drop for Running {
 
 impl Running {
     fn start(directory: &Path, args: &[&str]) -> Self {
+        Self::start_with(directory, args, &[], "")
+    }
+
+    fn start_with(directory: &Path, args: &[&str], env: &[(&str, &Path)], find: &str) -> Self {
         let mut child = plimsoll_serve(directory)
+            .envs(env.iter().copied())
             .args([
                 "--set",
                 "server.listen=127.0.0.1:0",
@@ -57,7 +67,10 @@ impl Running {
         let (told, log) = std::sync::mpsc::channel();
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| told.send(line)));
-        let mut running = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let mut running = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), found: String::new(), log };
+        if !find.is_empty() {
+            running.found = running.wait_for(find);
+        }
         let line = running.wait_for("\"serving\"");
         let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
         running.address = line["address"].as_str().expect("an address").parse().expect("reads");
@@ -196,6 +209,29 @@ fn every_refusal_to_start_has_the_exit_code_of_its_cause() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let listen = format!("server.listen={}", taken.local_addr().expect("bound"));
     refused(at, &["run", "--set", &listen], 7, "server.listen");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_of_a_running_service_is_restored_into_an_empty_one_and_nowhere_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let running = Running::start(at, &["--dev"]);
+    let saved = output(at, &["backup", "one.plimsoll"]);
+    assert!(saved.status.success(), "{saved:?}");
+    refused(at, &["backup", "one.plimsoll"], 9, "one.plimsoll");
+    refused(at, &["restore", "none.plimsoll"], 9, "none.plimsoll");
+    assert_eq!(running.stop(), Some(0));
+    let elsewhere = ["--set", "store.url=sqlite:elsewhere/it.db"];
+    let restored = output(at, &[&elsewhere[..], &["restore", "one.plimsoll"]].concat());
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(restored.stdout, saved.stdout, "as many of everything");
+
+    let mut bytes = std::fs::read(at.join("one.plimsoll")).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(at.join("bad.plimsoll"), bytes).expect("writes");
+    refused(at, &["--set", "store.url=sqlite:third/it.db", "restore", "bad.plimsoll"], 9, "no whole backup");
 }
 
 #[test]
