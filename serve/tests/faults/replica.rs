@@ -61,9 +61,13 @@ impl Replica {
     }
 
     /// `kill -9`.
-    pub(crate) fn kill(&mut self) {
+    ///
+    /// * returns how it had ended before that by itself, if it had: it panicked.
+    pub(crate) fn kill(&mut self) -> Option<String> {
+        let before = self.process.try_wait().expect("may be asked");
         let _ended_before = self.process.kill();
         self.process.wait().expect("ends");
+        before.map(|status| format!("a replica ended by itself: {status}"))
     }
 }
 
@@ -106,6 +110,11 @@ pub(crate) fn serve(args: &[String]) {
         let _closed = std::io::stdin().read_to_end(&mut rest);
         std::process::exit(0);
     });
+    // Nothing may panic, whatever strikes; whoever started this process finds out.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("faults: a replica: {panic}");
+        std::process::exit(101);
+    }));
     let clock = Clock::standing_at(now().plus(skew_s));
     let ticking = clock.clone();
     std::thread::spawn(move || {

@@ -99,7 +99,11 @@ pub(crate) fn run(on: &mut On, seed: u64) -> (Tally, Vec<String>) {
         broken.extend(client.finish().err());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("starts");
-    let end = || replicas.drain(..).for_each(drop);
+    let end = || {
+        for mut replica in replicas.drain(..).flatten() {
+            town.history().broken.extend(replica.kill());
+        }
+    };
     runtime.block_on(check::check(&url, &town, end, &mut broken));
     if url.starts_with("postgres:") {
         runtime.block_on(drop_database(&url));
@@ -137,7 +141,9 @@ fn strike(on: &mut On, home: &Home, url: &str, town: &Town, replicas: &mut [Opti
             town.count("replica killed");
             let which = usize::try_from(draw.below(replicas.len() as u64)).expect("an index");
             town.ports.lock().unwrap_or_else(PoisonError::into_inner)[which] = None;
-            replicas[which] = None;
+            if let Some(mut replica) = replicas[which].take() {
+                town.history().broken.extend(replica.kill());
+            }
             // Now and then its database goes with it.
             if let On::Postgres(server) = on
                 && draw.one_in(4)
