@@ -3,6 +3,7 @@
 mod config;
 mod dev;
 mod exit;
+mod fleet;
 mod run;
 mod token;
 
@@ -37,6 +38,8 @@ enum Command {
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
     Token(token::Args),
+    /// Play a fleet of wallets against the service, attacks included, and check what must hold.
+    Fleet(fleet::Args),
 }
 
 /// What every command may use.
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => config::run(&context, &command),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
+        Command::Fleet(args) => fleet::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
