@@ -37,3 +37,5 @@ pub mod store;
 pub mod api;
 
 pub mod console;
+
+pub mod fleet;

@@ -45,6 +45,8 @@ pub(super) struct Writer {
     chain: Option<Chain>,
     /// Where the chain stands if the last commit, whose answer was lost, was done.
     unsettled: Option<Chain>,
+    /// That commit was of the batch that is being settled, and not of one that was answered with `Unknown` since.
+    unsettled_is_ours: bool,
     /// The database was away at the last batch of any writer: the next one is tried once.
     away: Arc<AtomicBool>,
     metrics: StoreMetrics,
@@ -64,7 +66,7 @@ impl Writer {
         away: Arc<AtomicBool>,
         metrics: StoreMetrics,
     ) -> Self {
-        Self { database, queue, session: None, chain: None, unsettled: None, away, metrics }
+        Self { database, queue, session: None, chain: None, unsettled: None, unsettled_is_ours: false, away, metrics }
     }
 
     /// Works until the queue is closed and empty.
@@ -98,6 +100,7 @@ impl Writer {
     /// * returns smaller batches when it has to be cut, in order.
     async fn settle(&mut self, mut batch: Batch) -> Vec<Batch> {
         let begun = Instant::now();
+        self.unsettled_is_ours = false;
         let mut conflicts = 0;
         let mut pause = Duration::from_millis(10);
         loop {
@@ -120,9 +123,20 @@ impl Writer {
                 Err(fault) => fault,
             };
             self.metrics.retries.inc();
+            let unknown = self.unsettled.is_some() && self.unsettled_is_ours;
             match fault {
+                // It may be written already, so it must not be cut and run again.
+                Fault::Never(_) if unknown => {
+                    self.session = None;
+                    answer(batch, &Err(StoreError::Unknown));
+                    return Vec::new();
+                }
                 Fault::Conflict(why) => {
                     conflicts += 1;
+                    if conflicts >= CONFLICTS_MAX && unknown {
+                        answer(batch, &Err(StoreError::Unknown));
+                        return Vec::new();
+                    }
                     if conflicts >= CONFLICTS_MAX {
                         return cut(batch, StoreError::unavailable(format!("others are always faster: {why}")));
                     }
@@ -133,7 +147,6 @@ impl Writer {
                     if self.away.load(Relaxed) || begun.elapsed() >= PATIENCE {
                         self.away.store(true, Relaxed);
                         tracing::warn!(cause = why, requests = batch.len(), "the store is away");
-                        let unknown = self.unsettled.is_some();
                         answer(
                             batch,
                             &Err(if unknown { StoreError::Unknown } else { StoreError::Unavailable { why } }),
@@ -162,7 +175,8 @@ impl Writer {
             self.unsettled = None;
             // Neither before nor after it: the database was restored, or failed over and lost commits.
             self.chain = stands.filter(|s| *s == done || Some(*s) == self.chain);
-            if stands == Some(done) {
+            // Only the batch that was being committed is answered by it: the next one has still to run.
+            if stands == Some(done) && self.unsettled_is_ours {
                 self.session = Some(session);
                 return Ok(Tried::Committed);
             }
@@ -215,6 +229,7 @@ impl Writer {
         }
         let after = changes.chain.1;
         self.unsettled = Some(after);
+        self.unsettled_is_ours = true;
         session.commit().await.map_err(|fault| match fault {
             // Whatever it says: only the chain tells how it ended.
             Fault::Conflict(why) | Fault::Lost(why) | Fault::NotNow(why) => Fault::Lost(why),
