@@ -38,6 +38,8 @@ cargo test -p plimsoll-edge --no-default-features --lib --test slots --test wall
 cargo test -p plimsoll-edge --no-default-features --features tract-core --lib
 # C under sanitizers, WebAssembly in Node and in Chromium, Python: each with its own consumer.
 edge/bindings-test.sh
+# The console as people use it, in Chromium.
+serve/console-test.sh
 
 # Hostile bytes, ten seconds for each reader; a long run is `fuzz/run.sh 600`.
 fuzz/run.sh 10

@@ -35,3 +35,7 @@ pub mod audit;
 pub mod store;
 
 pub mod api;
+
+pub mod console;
+
+pub mod fleet;

@@ -55,18 +55,18 @@ pub struct Service {
 }
 
 impl Service {
-    fn now(&self) -> UtcSeconds {
+    pub(crate) fn now(&self) -> UtcSeconds {
         self.clock.now()
     }
 
     /// The issuer's name in grants.
-    fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         self.keys.issuer().to_owned()
     }
 }
 
 /// The rules of a model at an instant.
-fn rules<'a>(active: &'a Active, issuer: &'a str, overdraft: Overdraft, now: UtcSeconds) -> Rules<'a> {
+pub(crate) fn rules<'a>(active: &'a Active, issuer: &'a str, overdraft: Overdraft, now: UtcSeconds) -> Rules<'a> {
     Rules { issuer, policy: active.policy(), basis: active.basis(), granted_ppm: active.granted(), overdraft, now }
 }
 

@@ -39,11 +39,15 @@ impl Bearers {
         }
     }
 
-    /// Whose token it is.
+    /// Whose token it is, and when it expires.
     ///
     /// # Errors
     /// [`RefuseCredential`].
-    pub(super) async fn identify(&self, text: &str, now: UtcSeconds) -> Result<Identity, RefuseCredential> {
+    pub(super) async fn identify(
+        &self,
+        text: &str,
+        now: UtcSeconds,
+    ) -> Result<(Identity, UtcSeconds), RefuseCredential> {
         let token = Token::open(text)?;
         // Issuers name their keys as they like, so a name may be there twice: the signature decides, then `iss`.
         let mut refused = RefuseCredential::UnknownKey;
@@ -82,7 +86,7 @@ impl Bearers {
         token: &Token<'_>,
         claims: &Claims,
         now: UtcSeconds,
-    ) -> Result<Identity, RefuseCredential> {
+    ) -> Result<(Identity, UtcSeconds), RefuseCredential> {
         if !issuer.typ.contains(&token.typ) {
             return Err(RefuseCredential::Type);
         }
@@ -105,7 +109,7 @@ impl Bearers {
             let name = claims.text("sub").filter(|name| is_name(name)).ok_or(RefuseCredential::Claim("sub"))?;
             let role = claims.get("role").cloned().and_then(|role| serde_json::from_value::<Role>(role).ok());
             let role = role.ok_or(RefuseCredential::Claim("role"))?;
-            return Ok(Identity::Admin { name: name.to_owned(), role });
+            return Ok((Identity::Admin { name: name.to_owned(), role }, UtcSeconds(expires)));
         }
         let account = claims.text(&issuer.account_claim).and_then(|name| AccountId::try_from(name).ok());
         let account = account.ok_or(RefuseCredential::Claim("account"))?;
@@ -120,7 +124,7 @@ impl Bearers {
             },
             Some(_) => return Err(RefuseCredential::Claim("cnf")),
         };
-        Ok(Identity::Holder { account, jkt })
+        Ok((Identity::Holder { account, jkt }, UtcSeconds(expires)))
     }
 }
 

@@ -50,6 +50,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use hyper::body::Body as _;
+use plimsoll_model::UtcSeconds;
 use tokio::sync::Semaphore;
 
 pub use admit::layered;
@@ -150,11 +151,12 @@ impl Border {
         Ok(())
     }
 
-    /// Who has this bearer token: for those who take one elsewhere than in a header, as the console does.
+    /// Who has this bearer token, and when it expires: for those who take one elsewhere than in a header, as the console
+    /// does.
     ///
     /// # Errors
     /// [`RefuseCredential`].
-    pub async fn identify_bearer(&self, token: &str) -> Result<Identity, RefuseCredential> {
+    pub async fn identify_bearer(&self, token: &str) -> Result<(Identity, UtcSeconds), RefuseCredential> {
         self.bearers.identify(token, self.clock.now()).await
     }
 
@@ -185,7 +187,7 @@ impl Border {
         let now = self.clock.now();
         let (identity, bytes) = match Credential::of(&parts.headers)? {
             Credential::Bearer(token) => {
-                let identity = self.bearers.identify(token, now).await?;
+                let (identity, _) = self.bearers.identify(token, now).await?;
                 self.pace(&identity, &template)?;
                 (identity, body::read(body, &parts.headers, max, within).await?)
             }
@@ -211,8 +213,8 @@ impl Border {
         &self,
         parts: &Parts,
         has_body: bool,
-        now: plimsoll_model::UtcSeconds,
-    ) -> Result<(Identity, plimsoll_model::UtcSeconds), RefuseCredential> {
+        now: UtcSeconds,
+    ) -> Result<(Identity, UtcSeconds), RefuseCredential> {
         let signed = Signed::read(&parts.headers)?;
         let bridges = Arc::clone(&self.bridges.read().unwrap_or_else(PoisonError::into_inner));
         let key = bridges.get(signed.key_id).ok_or(RefuseCredential::UnknownKey)?;

@@ -8,6 +8,7 @@ use plimsoll_serve::app::App;
 use plimsoll_serve::border::layered;
 use plimsoll_serve::clock::Clock;
 use plimsoll_serve::config::Config;
+use plimsoll_serve::console::{self, Console};
 use plimsoll_serve::models::delivery;
 use plimsoll_serve::ops::{self, server, trace};
 use tokio::net::TcpListener;
@@ -47,12 +48,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listen = app.config.server.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("server.listen: {listen}"))?;
     let mut public = ops::health_routes(&app);
-    let (guarded, _) = plimsoll_serve::api::router().split_for_parts();
+    let (guarded, document) = plimsoll_serve::api::router().split_for_parts();
     let published = {
         let keys = app.keys.clone();
         Arc::new(move || keys.published())
     };
+    let console = Console::new(app.service(), Arc::clone(&app.border), app.config.server.public_origin());
     public = public.merge(delivery::public(app.models.clone(), published));
+    public = public.merge(console::router(console)).merge(console::docs(&document)?);
     let guarded = guarded.with_state(app.service()).merge(delivery::guarded(app.models.clone()));
     let (stopped, stops) = tokio::sync::watch::channel(());
     let mut apart = None;

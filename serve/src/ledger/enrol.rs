@@ -96,6 +96,7 @@ pub fn open(unit: &mut Unit, rules: &Rules<'_>, id: &AccountId, opening: &Openin
         transfers: Vec::new(),
         payees: Vec::new(),
         signals: Vec::new(),
+        proposed: None,
     };
     unit.accounts.put(id.clone(), account);
     let body = json!({ "opened_at": from, "tier": opening.tier, "balance": opening.balance });
@@ -131,7 +132,7 @@ pub fn set_tier(
     Ok(())
 }
 
-fn known_tier(rules: &Rules<'_>, tier: Tier) -> Result<(), RefuseEnrolment> {
+pub(super) fn known_tier(rules: &Rules<'_>, tier: Tier) -> Result<(), RefuseEnrolment> {
     let known = rules.policy.tiers.iter().any(|t| t.tier == tier);
     if known { Ok(()) } else { Err(RefuseEnrolment::UnknownTier { level: tier.level() }) }
 }

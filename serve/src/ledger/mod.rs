@@ -4,6 +4,7 @@
 //! - [`sync`]: a device comes back, hands in what it did, and gets a grant;
 //! - [`history`]: transactions of the wallet's own ledger come in;
 //! - [`enrol`]: accounts, tiers, devices;
+//! - [`proposal`]: a change of tier that two people make;
 //! - [`online`]: transfers that are about to happen;
 //! - [`signals`]: disputes, and what others noticed.
 
@@ -14,6 +15,8 @@ pub mod history;
 pub mod judge;
 
 pub mod online;
+
+pub mod proposal;
 
 pub mod signals;
 

@@ -19,6 +19,11 @@ pub struct AccountId(String);
 pub struct BadAccountId;
 
 impl AccountId {
+    /// For a log entry about no account: empty, as no account's name is.
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -83,6 +88,8 @@ pub struct Account {
     pub payees: Vec<u64>,
     /// Fraud signals that still weigh something, oldest first.
     pub signals: Vec<Signal>,
+    /// A change of tier that one of the operator's people proposed and another has to confirm.
+    pub proposed: Option<Proposal>,
 }
 
 /// A tier from an instant on.
@@ -92,6 +99,21 @@ pub struct TierFrom {
     pub tier: Tier,
     /// From when.
     pub from: UtcSeconds,
+}
+
+/// A change of tier that waits for a second pair of eyes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The tier when it was proposed.
+    pub was: Tier,
+    /// The tier it is to be.
+    pub tier: Tier,
+    /// Why.
+    pub reason: String,
+    /// Who proposed it.
+    pub by: String,
+    /// When.
+    pub at: UtcSeconds,
 }
 
 /// A device of the account: its key, and what the issuer has counted of it.
@@ -172,6 +194,17 @@ impl Account {
     /// What is in it, minor units; below zero is what its holder owes the issuer.
     pub const fn balance_minor(&self) -> i64 {
         self.features.balance_minor()
+    }
+
+    /// What its grants may still turn into payments at `now`.
+    pub fn exposed(&self, now: UtcSeconds) -> Money {
+        self.wallets.iter().map(|w| w.outstanding(now)).fold(Money::ZERO, Money::saturating_add)
+    }
+
+    /// After this instant nothing of that can settle; 0 when there is nothing.
+    pub fn exposed_until(&self) -> UtcSeconds {
+        let ends = |w: &Wallet| w.held.iter().map(|h| h.settles_until).chain(w.carried.iter().map(|c| c.until)).max();
+        self.wallets.iter().filter_map(ends).max().unwrap_or(UtcSeconds(0))
     }
 
     /// The wallet of a key.

@@ -7,7 +7,7 @@ mod grant;
 mod payment;
 
 pub use account::{
-    Account, AccountId, BadAccountId, Carried, Held, PAYEES_MAX, Spent, TRANSFERS_MAX, TierFrom, Wallet,
+    Account, AccountId, BadAccountId, Carried, Held, PAYEES_MAX, Proposal, Spent, TRANSFERS_MAX, TierFrom, Wallet,
 };
 pub use grant::GrantRecord;
 pub use payment::{Dispute, DisputeReason, Found, Liable, Outcome, PaymentRecord};

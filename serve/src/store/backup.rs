@@ -140,15 +140,17 @@ mod dump {
             pub(super) async fn $name(connection: &mut $connection, to: &mut Writer) -> Result<(), StoreError> {
                 let mut last = String::new();
                 loop {
-                    let page: Vec<(String, i64, i64, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
-                        "SELECT id, revision, history, tier, balance, updated_at, body FROM accounts
-                         WHERE id > $1 ORDER BY id LIMIT $2",
+                    let page: Vec<(String, i64, i64, i64, i64, i64, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
+                        "SELECT id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body
+                         FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
                     )
                     .bind(&last).bind(PAGE).fetch_all(&mut *connection).await?;
                     let Some(end) = page.last() else { break };
                     last.clone_from(&end.0);
-                    for (id, revision, history, tier, balance, updated_at, body) in page {
-                        let row = AccountRow { id, revision, history, tier, balance, updated_at, body };
+                    for (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body) in page {
+                        let row = AccountRow {
+                            id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body,
+                        };
                         to.write(&Line::Account(row))?;
                     }
                 }
@@ -179,14 +181,15 @@ mod dump {
                 }
                 let mut last = Vec::new();
                 loop {
-                    let page: Vec<(Vec<u8>, String, String, i64, Vec<u8>)> = sqlx::query_as(
-                        "SELECT nonce, payer, payee, judged_at, body FROM payments WHERE nonce > $1 ORDER BY nonce LIMIT $2",
+                    let page: Vec<(Vec<u8>, String, String, i64, i64, Vec<u8>)> = sqlx::query_as(
+                        "SELECT nonce, payer, payee, judged_at, disputed_at, body FROM payments
+                         WHERE nonce > $1 ORDER BY nonce LIMIT $2",
                     )
                     .bind(&last).bind(PAGE).fetch_all(&mut *connection).await?;
                     let Some(end) = page.last() else { break };
                     last.clone_from(&end.0);
-                    for (nonce, payer, payee, judged_at, body) in page {
-                        to.write(&Line::Payment(PaymentRow { nonce, payer, payee, judged_at, body }))?;
+                    for (nonce, payer, payee, judged_at, disputed_at, body) in page {
+                        to.write(&Line::Payment(PaymentRow { nonce, payer, payee, judged_at, disputed_at, body }))?;
                     }
                 }
                 let mut last = (String::new(), String::new());

@@ -47,6 +47,9 @@ pub(super) struct AccountRow {
     pub(super) tier: i64,
     pub(super) balance: i64,
     pub(super) updated_at: i64,
+    pub(super) exposed: i64,
+    pub(super) exposed_until: i64,
+    pub(super) proposed_at: i64,
     pub(super) body: Vec<u8>,
 }
 
@@ -74,6 +77,7 @@ pub(super) struct PaymentRow {
     pub(super) payer: String,
     pub(super) payee: String,
     pub(super) judged_at: i64,
+    pub(super) disputed_at: i64,
     pub(super) body: Vec<u8>,
 }
 
@@ -157,6 +161,9 @@ impl Changes {
                 tier: account.tier(times.latest).level().into(),
                 balance: account.balance_minor(),
                 updated_at: times.latest.0,
+                exposed: account.exposed(times.latest).minor() as i64,
+                exposed_until: account.exposed_until().0,
+                proposed_at: account.proposed.as_ref().map_or(0, |p| p.at.0),
                 body: account.to_bytes(),
             });
         }
@@ -228,6 +235,7 @@ fn payment(record: &crate::record::PaymentRecord) -> PaymentRow {
         payer: record.payer.to_string(),
         payee: record.payee.to_string(),
         judged_at: record.judged_at.0,
+        disputed_at: record.dispute.as_ref().filter(|d| d.found.is_none()).map_or(0, |d| d.at.0),
         body: record.to_bytes(),
     }
 }

@@ -90,17 +90,7 @@ impl Store {
             .bind(page(limit))
             .fetch_all(readers)
             .await)?;
-        found
-            .into_iter()
-            .map(|(id, tier, balance_minor, updated_at)| {
-                Ok(AccountLine {
-                    id: account(id)?,
-                    tier: u8::try_from(tier).map_err(|_| StoreError::damaged("a stored tier does not read"))?,
-                    balance_minor,
-                    updated_at: UtcSeconds(updated_at),
-                })
-            })
-            .collect()
+        found.into_iter().map(line).collect()
     }
 
     /// An account's transactions, newest first.
@@ -239,6 +229,12 @@ const END: (UtcSeconds, TokenId) = (UtcSeconds(i64::MAX), plimsoll_model::grant:
 
 pub(super) fn page(limit: usize) -> i64 {
     limit.min(PAGE_MAX) as i64
+}
+
+/// Columns of an account in a list, read.
+pub(super) fn line((id, tier, balance_minor, updated_at): (String, i64, i64, i64)) -> Result<AccountLine, StoreError> {
+    let tier = u8::try_from(tier).map_err(|_| StoreError::damaged("a stored tier does not read"))?;
+    Ok(AccountLine { id: account(id)?, tier, balance_minor, updated_at: UtcSeconds(updated_at) })
 }
 
 fn account(id: String) -> Result<AccountId, StoreError> {

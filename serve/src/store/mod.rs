@@ -28,6 +28,8 @@ mod writer;
 
 mod lists;
 
+mod desk;
+
 mod events;
 
 mod notes;
@@ -37,6 +39,7 @@ mod upkeep;
 mod backup;
 
 pub use backup::Saved;
+pub use desk::TierTotals;
 pub use error::StoreError;
 pub use events::Sent;
 pub use lists::{AccountLine, PAGE_MAX, PlacedRow};

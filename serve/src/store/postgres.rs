@@ -220,6 +220,11 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
         .bind(before.batch)
         .bind(count(after.head.number))
         .bind(&after.head.hash.0[..])
+        .bind(column!(accounts, exposed))
+        .bind(column!(accounts, exposed_until))
+        .bind(column!(accounts, proposed_at))
+        .bind(column!(payments.new, disputed_at))
+        .bind(column!(payments.changed, disputed_at))
         .fetch_one(connection)
         .await?;
     if written.0 != accounts.len() as i64 {
@@ -232,10 +237,12 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
 // was loaded: the second line behind the lock.
 const WRITE: &str = "
     WITH a AS (
-        INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body)
-        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[])
+        INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body, exposed, exposed_until, proposed_at)
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
+            $53::bigint[], $54::bigint[], $55::bigint[])
         ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, history = excluded.history, tier = excluded.tier,
-            balance = excluded.balance, updated_at = excluded.updated_at, body = excluded.body
+            balance = excluded.balance, updated_at = excluded.updated_at, body = excluded.body,
+            exposed = excluded.exposed, exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at
         WHERE accounts.revision = excluded.revision - 1
         RETURNING 1
     ), h AS (
@@ -248,10 +255,11 @@ const WRITE: &str = "
         UPDATE grants SET body = u.body FROM unnest($18::bytea[], $19::bytea[]) AS u (jti, body)
         WHERE grants.jti = u.jti
     ), p AS (
-        INSERT INTO payments (nonce, payer, payee, judged_at, body)
-        SELECT * FROM unnest($20::bytea[], $21::text[], $22::text[], $23::bigint[], $24::bytea[])
+        INSERT INTO payments (nonce, payer, payee, judged_at, body, disputed_at)
+        SELECT * FROM unnest($20::bytea[], $21::text[], $22::text[], $23::bigint[], $24::bytea[], $56::bigint[])
     ), p_changed AS (
-        UPDATE payments SET body = u.body FROM unnest($25::bytea[], $26::bytea[]) AS u (nonce, body)
+        UPDATE payments SET body = u.body, disputed_at = u.disputed_at
+        FROM unnest($25::bytea[], $26::bytea[], $57::bigint[]) AS u (nonce, body, disputed_at)
         WHERE payments.nonce = u.nonce
     ), r AS (
         INSERT INTO replies (client, name, fingerprint, status, at, body)

@@ -173,6 +173,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
             .push_bind(r.tier)
             .push_bind(r.balance)
             .push_bind(r.updated_at)
+            .push_bind(r.exposed)
+            .push_bind(r.exposed_until)
+            .push_bind(r.proposed_at)
             .push_bind(r.body.clone());
     })
     .await?;
@@ -197,6 +200,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
             .push_bind(r.payer.clone())
             .push_bind(r.payee.clone())
             .push_bind(r.judged_at)
+            .push_bind(r.disputed_at)
             .push_bind(r.body.clone());
     })
     .await?;
@@ -230,9 +234,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
 
 /// An upsert that overwrites only what was loaded: the second line behind the lock.
 const ACCOUNTS: (&str, &str) = (
-    "INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body) ",
+    "INSERT INTO accounts (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body) ",
     " ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, history = excluded.history, tier = excluded.tier,
-      balance = excluded.balance, updated_at = excluded.updated_at, body = excluded.body
+      balance = excluded.balance, updated_at = excluded.updated_at, exposed = excluded.exposed,
+      exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at, body = excluded.body
       WHERE accounts.revision = excluded.revision - 1",
 );
 const GRANTS: (&str, &str) = (
@@ -240,8 +245,8 @@ const GRANTS: (&str, &str) = (
     " ON CONFLICT (jti) DO UPDATE SET body = excluded.body",
 );
 const PAYMENTS: (&str, &str) = (
-    "INSERT INTO payments (nonce, payer, payee, judged_at, body) ",
-    " ON CONFLICT (nonce) DO UPDATE SET body = excluded.body",
+    "INSERT INTO payments (nonce, payer, payee, judged_at, disputed_at, body) ",
+    " ON CONFLICT (nonce) DO UPDATE SET disputed_at = excluded.disputed_at, body = excluded.body",
 );
 const REPLIES: (&str, &str) = (
     "INSERT INTO replies (client, name, fingerprint, status, at, body) ",

@@ -123,6 +123,12 @@ fn a_first_start_on_an_empty_machine_serves_and_says_what_is_missing() {
         "{ready}"
     );
     assert!(running.get("/v1/accounts/alice", None).starts_with("HTTP/1.1 401 "), "nobody can sign in");
+    let console = running.get("/console", None);
+    assert!(console.starts_with("HTTP/1.1 303 ") && console.contains("/console/sign-in"), "{console}");
+    assert!(
+        running.get("/docs", None).starts_with("HTTP/1.1 200 ")
+            && running.get("/openapi.json", None).contains("/v1/sync")
+    );
     assert!(directory.path().join("plimsoll-serve/plimsoll.db").is_file());
     assert!(!directory.path().join("plimsoll-serve/dev").exists(), "keys are made only for who asks");
     assert_eq!(running.stop(), Some(0));

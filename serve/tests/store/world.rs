@@ -41,6 +41,7 @@ pub(crate) fn account(name: &str, balance: i64) -> Account {
         signals: Vec::new(),
         payees: Vec::new(),
         transfers: Vec::new(),
+        proposed: None,
     }
 }
 

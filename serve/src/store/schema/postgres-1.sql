@@ -1,4 +1,5 @@
--- Everything that a decision on an account needs. `revision` rises with every write.
+-- Everything that a decision on an account needs. `revision` rises with every write. `exposed` is what its grants might
+-- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal.
 CREATE TABLE accounts (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     revision BIGINT NOT NULL,
@@ -6,8 +7,12 @@ CREATE TABLE accounts (
     tier BIGINT NOT NULL,
     balance BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
+    exposed BIGINT NOT NULL,
+    exposed_until BIGINT NOT NULL,
+    proposed_at BIGINT NOT NULL,
     body BYTEA NOT NULL
 ) WITH (fillfactor = 80);
+CREATE INDEX accounts_proposed ON accounts (proposed_at) WHERE proposed_at > 0;
 
 -- An account's transactions, by the place in which they were folded in, from 1.
 CREATE TABLE history (
@@ -30,15 +35,19 @@ CREATE TABLE grants (
 );
 CREATE INDEX grants_of_account ON grants (account, iat, jti);
 
+-- `disputed_at` is 0 unless somebody has to look at a dispute.
 CREATE TABLE payments (
     nonce BYTEA NOT NULL PRIMARY KEY,
     payer TEXT COLLATE "C" NOT NULL,
     payee TEXT COLLATE "C" NOT NULL,
     judged_at BIGINT NOT NULL,
+    disputed_at BIGINT NOT NULL,
     body BYTEA NOT NULL
 );
 CREATE INDEX payments_of_payer ON payments (payer, judged_at, nonce);
 CREATE INDEX payments_of_payee ON payments (payee, judged_at, nonce);
+CREATE INDEX payments_by_time ON payments (judged_at);
+CREATE INDEX payments_disputed ON payments (disputed_at) WHERE disputed_at > 0;
 
 CREATE TABLE replies (
     client TEXT COLLATE "C" NOT NULL,

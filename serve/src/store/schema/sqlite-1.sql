@@ -1,4 +1,5 @@
--- Everything that a decision on an account needs. `revision` rises with every write.
+-- Everything that a decision on an account needs. `revision` rises with every write. `exposed` is what its grants might
+-- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal.
 CREATE TABLE accounts (
     id TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
@@ -6,8 +7,12 @@ CREATE TABLE accounts (
     tier INTEGER NOT NULL,
     balance INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    exposed INTEGER NOT NULL,
+    exposed_until INTEGER NOT NULL,
+    proposed_at INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
+CREATE INDEX accounts_proposed ON accounts (proposed_at) WHERE proposed_at > 0;
 
 -- An account's transactions, by the place in which they were folded in, from 1.
 CREATE TABLE history (
@@ -30,15 +35,19 @@ CREATE TABLE grants (
 ) STRICT;
 CREATE INDEX grants_of_account ON grants (account, iat, jti);
 
+-- `disputed_at` is 0 unless somebody has to look at a dispute.
 CREATE TABLE payments (
     nonce BLOB NOT NULL PRIMARY KEY,
     payer TEXT NOT NULL,
     payee TEXT NOT NULL,
     judged_at INTEGER NOT NULL,
+    disputed_at INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX payments_of_payer ON payments (payer, judged_at, nonce);
 CREATE INDEX payments_of_payee ON payments (payee, judged_at, nonce);
+CREATE INDEX payments_by_time ON payments (judged_at);
+CREATE INDEX payments_disputed ON payments (disputed_at) WHERE disputed_at > 0;
 
 CREATE TABLE replies (
     client TEXT NOT NULL,
