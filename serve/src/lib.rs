@@ -35,3 +35,5 @@ pub mod audit;
 pub mod store;
 
 pub mod api;
+
+pub mod fleet;

@@ -3,6 +3,7 @@
 mod config;
 mod dev;
 mod exit;
+mod fleet;
 mod run;
 mod sign;
 mod token;
@@ -40,6 +41,8 @@ enum Command {
     Token(token::Args),
     /// Print the headers that sign a message of a developer's bridge.
     Sign(sign::Args),
+    /// Play a fleet of wallets against the service, attacks included, and check what must hold.
+    Fleet(fleet::Args),
 }
 
 /// What every command may use.
@@ -79,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
         Command::Sign(args) => sign::run(&context, &args),
+        Command::Fleet(args) => fleet::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
