@@ -22,7 +22,7 @@ PLIMSOLL_SERVE__SECTION__KEY, then from --set section.key=value; later ones win.
 
 Exit codes: 0 done; 1 unexpected; 2 wrong usage; 4 bad configuration, policy or key; 6 refused: a log, a backup or a \
 release does not verify; 7 a file or an address cannot be used; 9 the store is not available or refuses; 10 connections \
-were cut at the end of a shutdown.";
+were cut at the end of a shutdown; 11 a fleet in which something did not hold.";
 
 /// The command line asked for something that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -60,5 +60,6 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or(is(cause.is::<ArchiveError>(), 7))
         .or(is(cause.is::<StoreError>(), 9))
         .or(is(cause.is::<Cut>(), 10))
+        .or(is(cause.is::<super::fleet::NotHeld>(), 11))
         .or(is(cause.is::<std::io::Error>(), 7))
 }

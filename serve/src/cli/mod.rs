@@ -1,7 +1,7 @@
 //! The commands. Each returns what it did; exit codes are decided in one place.
 
-mod backup;
 mod audit;
+mod backup;
 mod config;
 mod dev;
 mod exit;

@@ -22,7 +22,7 @@ use plimsoll_edge::Device;
 use plimsoll_edge::payee::RefusePayment;
 use plimsoll_edge::slots::{Installed, RefuseInstall, Settings};
 use plimsoll_edge::storage::Memory;
-use plimsoll_edge::trust::{Directory, TrustedRoot};
+use plimsoll_edge::trust::{Directory, RefuseRelease, TrustedRoot};
 use plimsoll_edge::wallet::{Decision, Distrust, NoAnchor, Presence, RefuseGrant, WalletError};
 use plimsoll_model::decision::Bound;
 use plimsoll_model::grant::{Bytes, Form, Grant, Payment, RefuseToken};
@@ -209,7 +209,7 @@ impl Crime {
             }
             Attack::UnknownKey => self.unknown_key(house).await,
             Attack::OverTheLimit => self.over_the_limit(house).await,
-            Attack::DoubleSpend => self.double_spend(house).await,
+            Attack::DoubleSpend => self.double_spend(house, book).await,
             Attack::TamperedBridgeMessage => self.tamper_bridge(house, book).await,
             Attack::PoisonedModel => self.poison(house),
             Attack::ForgedGrant => self.forge(house).await,
@@ -326,7 +326,7 @@ impl Crime {
         self.check_balances(house).await
     }
 
-    async fn double_spend(&mut self, house: &House) -> Played {
+    async fn double_spend(&mut self, house: &House, book: &mut Book) -> Played {
         let now = house.now();
         let backup = self.crook.files.files();
         let (left, most) = self.crook.remaining(house)?;
@@ -347,20 +347,28 @@ impl Crime {
 
         // Without one it pays every time; what its grant covers settles, the rest does not, and it is noticed.
         let ceiling = self.grant()?.ceiling(now).amount().minor() as i64;
+        let held = self.grant()?.bytes().to_vec();
         let mut tokens = Vec::new();
         let mut sum = 0;
         while sum <= ceiling {
             let entropy = self.draw.bytes();
             let mut copy = phone::wallet(house, &account, &key, Memory::new(backup.clone()), NoAnchor, entropy)?;
-            let request = self.accomplice.request(amount, now)?;
+            let mut request = self.accomplice.request(amount, now)?;
+            let elsewhere = tokens.len() % 2 == 1;
+            if elsewhere {
+                request.payee = "shop-elsewhere".to_owned();
+            }
             let paid = copy.authorise(&request, now, Presence::Proved, None, Form::Jws);
             let Ok(Decision::Approve { token, .. }) = paid else {
                 return Err(Wrong::Ended(format!("a copied wallet without a counter pays: {paid:?}")));
             };
-            tokens.push(as_text(&token));
+            if !elsewhere {
+                // Who was paid by this device before sees the number again; one who helps the crook hands it in anyway.
+                expect!(self.accomplice.payee.take(&held, &token, now), Err(RefusePayment::NumberReused { .. }));
+            }
+            tokens.push((as_text(&token), elsewhere));
             sum += amount.minor() as i64;
         }
-        // Each to another receiver: here the accomplice's own nonces stand for them. The first payment counts as well.
         let (first, _) = self.crook.sync(house).await?;
         let mut settled = 0;
         for verdict in &first {
@@ -368,8 +376,17 @@ impl Crime {
             self.paid(verdict);
         }
         let mut refused = 0;
-        for token in &tokens {
-            match first_of(&self.hand_in(house, token).await?) {
+        for (token, elsewhere) in &tokens {
+            let verdicts = if *elsewhere {
+                let verdicts = settle(house, By::Bridge, &[token]).await?;
+                let left: i64 = verdicts.iter().map(|v| v.credited).sum();
+                self.crook.book -= left;
+                book.left += left;
+                verdicts
+            } else {
+                self.hand_in(house, token).await?
+            };
+            match first_of(&verdicts) {
                 ("settled", _, credited, false) => settled += credited,
                 ("refused", "OVER_GRANT", 0, false) => refused += 1,
                 other => return Err(Wrong::Ended(format!("{other:?}"))),
@@ -466,7 +483,10 @@ impl Crime {
         let mut device = device.map_err(|e| failed(e.to_string()))?;
         expect!(device.install(&Directory::new(repository), then), Ok(Installed::Activated { .. }));
         let before = device.slots().report(then);
-        expect!(device.install(&Directory::new(&home), then), Ok(Installed::Current { .. }) | Err(_));
+        expect!(
+            device.install(&Directory::new(&home), then),
+            Err(RefuseInstall::Release(RefuseRelease::WrongHash { .. }))
+        );
         expect!(device.slots().report(then).model == before.model, true);
         // One that has nothing yet stays without, and a service goes on with its floor.
         let identity = self.crook.wallet.identity().clone();
@@ -475,7 +495,10 @@ impl Crime {
         let (files, entropy) = (Memory::default(), self.draw.bytes());
         let fresh = Device::open(files, NoAnchor, self.crook.key.clone(), settings, identity, keys, entropy, then);
         let mut fresh = fresh.map_err(|e| failed(e.to_string()))?;
-        expect!(fresh.install(&Directory::new(&home), then), Err(RefuseInstall::Release(_)));
+        expect!(
+            fresh.install(&Directory::new(&home), then),
+            Err(RefuseInstall::Release(RefuseRelease::WrongHash { .. }))
+        );
         let settings = models::Settings {
             source: Some(models::Source { directory: home.clone(), root, model_id: Some(model_id) }),
             archive: home.join("archive"),

@@ -260,7 +260,7 @@ impl Phone {
         self.wallet.accept(grant.as_bytes(), now).map_err(|e| FleetError::Wallet(format!("{}: {e}", self.account)))?;
         self.seen.syncs += 1;
         let equal = self.is_equal(house);
-        self.close_windows(now);
+        self.close_windows(now, false);
         let grant = self.wallet.grant().expect("accepted just now").claims();
         if let Some((_, limit)) = grant.limit.points().first()
             && *limit > Money::ZERO
@@ -324,11 +324,14 @@ impl Phone {
     }
 
     /// Counts the windows that have ended.
-    pub(super) fn close_windows(&mut self, now: UtcSeconds) {
+    ///
+    /// * `settled`: nothing is under way any more.
+    pub(super) fn close_windows(&mut self, now: UtcSeconds, settled: bool) {
         let seen = &mut self.seen;
         self.windows.retain(|w| {
             // Until the last payment under it, signed in its last minute, has settled.
-            let open = w.until.plus(w.until.since(w.from)) > now;
+            let late = if settled { 0 } else { w.until.since(w.from) };
+            let open = w.until.plus(late) > now;
             if !open {
                 seen.windows += 1;
                 seen.short += u64::from((w.balance + w.lowest).clamp(0, w.balance) < w.limit);

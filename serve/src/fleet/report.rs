@@ -90,7 +90,7 @@ pub(super) async fn check(plan: &Plan, house: &House, streets: &mut [Street]) ->
     let mut stored = Stored::default();
     for street in streets.iter_mut() {
         broken.extend(street.book.broken.iter().cloned());
-        street.phones.iter_mut().for_each(|phone| phone.close_windows(now));
+        street.phones.iter_mut().for_each(|phone| phone.close_windows(now, true));
         let phones: Vec<&Phone> = street.phones.iter().chain(street.crimes.iter().flat_map(|c| c.phones())).collect();
         stored.load(house, &phones, &mut broken).await?;
         for (nonce, sent) in &street.handed {

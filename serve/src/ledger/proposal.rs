@@ -158,7 +158,7 @@ mod tests {
             issuer: "test",
             policy: &policy,
             basis: Basis::Floor,
-            granted_ppm: 1_000_000,
+            granted_ppm: [1_000_000; Tier::COUNT],
             overdraft: Overdraft::Issuer,
             now: NOW.plus(after_s),
         };

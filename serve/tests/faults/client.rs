@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use plimsoll_model::Money;
 use plimsoll_model::grant::{Bytes, Form, Grant, Payment, Signer as _, Thumbprint};
+use plimsoll_serve::fleet::Draw;
 use serde_json::{Value, json};
 
-use super::draw::Draw;
 use super::history::{History, Token};
 use super::replica::now;
 use super::wire::{self, Ask};
@@ -20,6 +20,11 @@ use super::wire::{self, Ask};
 const PATIENCE: Duration = Duration::from_secs(12);
 /// A payee without an account: a bridge settles for it.
 pub(crate) const OUTSIDE: &str = "shop-elsewhere";
+
+/// Some time, drawn.
+pub(crate) fn millis(draw: &mut Draw, most: u64) -> Duration {
+    Duration::from_millis(draw.below(most + 1))
+}
 
 /// What clients share: where the replicas are, what was answered, and what was counted.
 #[derive(Debug, Default)]
@@ -112,7 +117,7 @@ impl Town {
             if begun.elapsed() > within {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(20) + draw.millis(40));
+            std::thread::sleep(Duration::from_millis(20) + millis(draw, 40));
         }
     }
 }
@@ -167,7 +172,7 @@ impl<'a> Client<'a> {
     where
         'a: 's,
     {
-        std::thread::sleep(self.draw.millis(25));
+        std::thread::sleep(millis(&mut self.draw, 25));
         let ask = match self.draw.below(10) {
             0..4 => self.sync(),
             4..7 => self.settle(),
@@ -193,7 +198,7 @@ impl<'a> Client<'a> {
     where
         'a: 's,
     {
-        let (town, kind, after) = (self.town, self.draw.below(6), self.draw.millis(250));
+        let (town, kind, after) = (self.town, self.draw.below(6), millis(&mut self.draw, 250));
         let Some(port) = town.port(&mut self.draw) else { return };
         let ask = ask.clone();
         match kind {

@@ -14,7 +14,6 @@
 
 mod check;
 mod client;
-mod draw;
 mod history;
 mod replica;
 #[path = "../store/server.rs"]

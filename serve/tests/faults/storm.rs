@@ -8,11 +8,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use plimsoll_serve::fleet::Draw;
 use tempfile::TempDir;
 
 use super::check;
-use super::client::{Client, Town};
-use super::draw::Draw;
+use super::client::{Client, Town, millis};
 use super::replica::{self, Replica};
 use super::server::Server;
 
@@ -82,7 +82,7 @@ pub(crate) fn run(on: &mut On, seed: u64) -> (Tally, Vec<String>) {
         let storm = scope.spawn(move || {
             let mut faults = 1 + draw.below(3);
             while faults > 0 && working.load(Ordering::Relaxed) {
-                std::thread::sleep(draw.millis(250));
+                std::thread::sleep(millis(draw, 250));
                 strike(on, home, url, town, replicas, draw);
                 faults -= 1;
             }
@@ -116,7 +116,7 @@ pub(crate) fn run(on: &mut On, seed: u64) -> (Tally, Vec<String>) {
 /// One fault, and its end.
 fn strike(on: &mut On, home: &Home, url: &str, town: &Town, replicas: &mut [Option<Replica>], draw: &mut Draw) {
     // Now and then longer than the store's own patience with a database that is away.
-    let lasts = if draw.one_in(16) { Duration::from_millis(6_500) } else { draw.millis(400) };
+    let lasts = if draw.one_in(16) { Duration::from_millis(6_500) } else { millis(draw, 400) };
     match (draw.below(4), on) {
         (0, On::Postgres(server)) => {
             town.count("database stopped");
