@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use plimsoll_edge::trust::RefuseRelease;
 use plimsoll_serve::app::RefuseStart;
 use plimsoll_serve::config::RefuseConfig;
 use plimsoll_serve::issuer::RefuseGrantKeys;
+use plimsoll_serve::models::ArchiveError;
 use plimsoll_serve::store::StoreError;
 
 /// Shown under `--help`.
@@ -26,6 +28,11 @@ were cut at the end of a shutdown.";
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
+
+/// A log does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(pub(super) String);
 
 /// Connections had to be cut.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,8 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let is = |found: bool, code: u8| found.then_some(code);
     is(cause.is::<Usage>(), 2)
         .or(is(cause.is::<RefuseConfig>() || cause.is::<RefuseGrantKeys>(), 4))
+        .or(is(cause.is::<Refused>() || cause.is::<RefuseRelease>(), 6))
+        .or(is(cause.is::<ArchiveError>(), 7))
         .or(is(cause.is::<StoreError>(), 9))
         .or(is(cause.is::<Cut>(), 10))
         .or(is(cause.is::<std::io::Error>(), 7))

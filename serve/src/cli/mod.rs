@@ -1,5 +1,6 @@
 //! The commands. Each returns what it did; exit codes are decided in one place.
 
+mod audit;
 mod backup;
 mod config;
 mod dev;
@@ -35,6 +36,9 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at the log of decisions.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Write the whole store into one file, while the service goes on.
     Backup(backup::BackupArgs),
     /// Fill an empty store with a backup.
@@ -81,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
+        Command::Audit(command) => audit::run(&context, &command),
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Restore(args) => backup::restore(&context, &args),
         Command::Openapi => openapi(),
