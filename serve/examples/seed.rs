@@ -119,7 +119,7 @@ async fn account(
                     issuer,
                     policy: &policy,
                     basis,
-                    granted_ppm: 1_000_000,
+                    granted_ppm: [1_000_000; plimsoll_model::Tier::COUNT],
                     overdraft,
                     now: now.plus(-86_400 * 2),
                 };

@@ -67,7 +67,7 @@ impl Service {
 
 /// The rules of a model at an instant.
 fn rules<'a>(active: &'a Active, issuer: &'a str, overdraft: Overdraft, now: UtcSeconds) -> Rules<'a> {
-    Rules { issuer, policy: active.policy(), basis: active.basis(), granted_ppm: 1_000_000, overdraft, now }
+    Rules { issuer, policy: active.policy(), basis: active.basis(), granted_ppm: active.granted(), overdraft, now }
 }
 
 /// The document that [`router`] fills in.

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use plimsoll_model::decision::Decision;
 use plimsoll_model::grant::{Bytes, Grant, Thumbprint, TokenId};
-use plimsoll_model::{Age, Money};
+use plimsoll_model::{Age, Money, Tier};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{ChainId, Head, Link};
@@ -169,7 +169,7 @@ impl Replay {
             issuer: "",
             policy: active.policy(),
             basis: active.basis(),
-            granted_ppm: decided.granted_ppm,
+            granted_ppm: [decided.granted_ppm; Tier::COUNT],
             // Neither it nor the issuer's name has a say in a curve.
             overdraft: Overdraft::Issuer,
             now: decided.situation.synced_at,

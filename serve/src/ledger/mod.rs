@@ -27,7 +27,7 @@ use plimsoll_model::decision::{Bound, Decision, Situation, decide_floor};
 use plimsoll_model::features::FeatureVector;
 use plimsoll_model::policy::Policy;
 use plimsoll_model::time::{Age, DAY, weekday};
-use plimsoll_model::{Money, UtcSeconds, standing};
+use plimsoll_model::{Money, Tier, UtcSeconds, standing};
 
 use crate::record::Account;
 
@@ -49,8 +49,8 @@ pub struct Rules<'a> {
     pub policy: &'a Policy,
     /// What computes limits.
     pub basis: Basis<'a>,
-    /// Of every limit, the share that is granted: 1,000,000 unless watching the settlements said less.
-    pub granted_ppm: u32,
+    /// By tier, of every limit the share that is granted: 1,000,000 unless watching the settlements said less.
+    pub granted_ppm: [u32; Tier::COUNT],
     /// Who bears a payment within its grant that the balance does not cover.
     pub overdraft: Overdraft,
     /// Now.
@@ -110,7 +110,7 @@ impl Rules<'_> {
             }
         };
         for (_, decision) in &mut curve {
-            self.lower(decision);
+            lower(decision, self.granted_ppm(situation.tier));
         }
         curve
     }
@@ -121,20 +121,13 @@ impl Rules<'_> {
             Basis::Model(evaluator) => evaluator.decide(features, situation, self.now),
             Basis::Floor => decide_floor(self.policy, situation, self.now),
         };
-        self.lower(&mut decision);
+        lower(&mut decision, self.granted_ppm(situation.tier));
         decision
     }
 
-    /// Takes the margin off.
-    fn lower(&self, decision: &mut Decision) {
-        let steps = (u64::from(self.granted_ppm.min(1_000_000)) << 20) / 1_000_000;
-        let left = decision.limit.scale_steps(steps as u32);
-        if left < decision.limit {
-            decision.limit = left;
-            decision.per_payment = decision.per_payment.min(left);
-            decision.bound = Bound::Margin;
-            decision.reasons.push(plimsoll_model::decision::Reason { bound: Bound::Margin, left });
-        }
+    /// Of every limit of a tier, the share that is granted.
+    pub const fn granted_ppm(&self, tier: Tier) -> u32 {
+        self.granted_ppm[tier.level() as usize]
     }
 
     /// Settled in the 24 hours, the calendar day and the calendar week up to `at`, by signing time.
@@ -158,5 +151,17 @@ impl Rules<'_> {
         for wallet in &mut account.wallets {
             wallet.carried.retain(|c| c.until > self.now);
         }
+    }
+}
+
+/// Takes the margin off.
+fn lower(decision: &mut Decision, granted_ppm: u32) {
+    let steps = (u64::from(granted_ppm.min(1_000_000)) << 20) / 1_000_000;
+    let left = decision.limit.scale_steps(steps as u32);
+    if left < decision.limit {
+        decision.limit = left;
+        decision.per_payment = decision.per_payment.min(left);
+        decision.bound = Bound::Margin;
+        decision.reasons.push(plimsoll_model::decision::Reason { bound: Bound::Margin, left });
     }
 }

@@ -15,7 +15,7 @@ use plimsoll_model::grant::{
     COUNT_MAX, Grant, Instance, Model, Payment, RefuseToken, Terms, Thumbprint, TokenId, Verified, issue,
 };
 use plimsoll_model::quantile::Ppm;
-use plimsoll_model::{Age, Money, UtcSeconds};
+use plimsoll_model::{Age, Money, Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -183,10 +183,10 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
     });
     let decided = Decided {
         features: features.0.iter().map(|x| x.to_bits()).collect(),
+        granted_ppm: rules.granted_ppm(situation.tier),
         situation,
         model: terms.model,
         policy: grant.pol.map(|p| p.to_string()).unwrap_or_default(),
-        granted_ppm: rules.granted_ppm,
         curve: curve.clone(),
     };
     let body = json!({ "jti": jti, "seq": grant.seq, "jkt": sync.jkt, "decided": decided });
@@ -221,6 +221,6 @@ pub fn decide_again(rules: &Rules<'_>, decided: &Decided) -> Option<Vec<(Age, De
     for (x, bits) in features.0.iter_mut().zip(&decided.features) {
         *x = f32::from_bits(*bits);
     }
-    let rules = Rules { granted_ppm: decided.granted_ppm, now: decided.situation.synced_at, ..*rules };
+    let rules = Rules { granted_ppm: [decided.granted_ppm; Tier::COUNT], now: decided.situation.synced_at, ..*rules };
     Some(rules.curve(&features, &decided.situation))
 }

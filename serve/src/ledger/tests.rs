@@ -49,7 +49,7 @@ struct World {
     evaluator: Option<Evaluator>,
     policy: Policy,
     overdraft: Overdraft,
-    granted_ppm: u32,
+    granted_ppm: [u32; Tier::COUNT],
     now: UtcSeconds,
     accounts: BTreeMap<AccountId, Account>,
     grants: BTreeMap<TokenId, GrantRecord>,
@@ -70,7 +70,7 @@ impl World {
             evaluator: None,
             policy: Policy::preset(programme).expect("a preset"),
             overdraft: Overdraft::Issuer,
-            granted_ppm: 1_000_000,
+            granted_ppm: [1_000_000; Tier::COUNT],
             now: NOW,
             accounts: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -493,7 +493,7 @@ fn a_key_under_which_anything_verifies_is_not_enrolled() {
 fn a_logged_decision_can_be_made_again_to_the_bit() {
     let mut world = World::tng();
     let payer = world.holder("payer", 1, 100_000);
-    world.granted_ppm = 900_000;
+    world.granted_ppm = [900_000; Tier::COUNT];
     let synced = world.sync_as(&payer, 1, 1, &[]).expect("syncs");
     let entry = world.entries.iter().rfind(|e| e.kind == "grant").expect("logged").body.clone();
     let decided = serde_json::from_value(entry["decided"].clone()).expect("reads");
@@ -502,7 +502,7 @@ fn a_logged_decision_can_be_made_again_to_the_bit() {
         issuer: "another",
         policy: &world.policy,
         basis: Basis::Model(evaluator),
-        granted_ppm: 1,
+        granted_ppm: [1; Tier::COUNT],
         overdraft: Overdraft::Payee,
         now: UtcSeconds(0),
     };
@@ -510,17 +510,35 @@ fn a_logged_decision_can_be_made_again_to_the_bit() {
 }
 
 #[test]
+fn a_tier_whose_promise_did_not_hold_is_granted_less_and_the_others_are_not() {
+    let mut world = World::tng();
+    let (one, two) = (world.open("one", 1, 100_000), world.holder("two", 2, 100_000));
+    world.enrol(&one, &key(1)).expect("enrols");
+    world.now = world.now.plus(25 * HOUR);
+    world.enrol(&two, &key(2)).expect("enrols");
+    world.now = world.now.plus(25 * HOUR);
+    let first = |grant: Grant| (grant.limit.points()[0].1, grant.why);
+    let before = [(&one, 1), (&two, 2)].map(|(id, seed)| first(world.sync(id, seed, &[])));
+    world.granted_ppm[1] = 500_000;
+    let after = [(&one, 1), (&two, 2)].map(|(id, seed)| first(world.sync(id, seed, &[])));
+    assert!(before[0].0 > Money::ZERO, "there is something to lower");
+    assert_eq!(after[0].0.minor(), before[0].0.minor() / 2);
+    assert_eq!(after[0].1, plimsoll_model::decision::Bound::Margin);
+    assert_eq!(after[1], before[1]);
+}
+
+#[test]
 fn a_margin_only_lowers() {
     let mut world = World::tng();
     let payer = world.holder("payer", 1, 100_000);
     let whole = world.sync(&payer, 1, &[]);
-    world.granted_ppm = 500_000;
+    world.granted_ppm = [500_000; Tier::COUNT];
     let half = world.sync(&payer, 1, &[]);
     for (full, less) in whole.limit.points().iter().zip(half.limit.points()) {
         assert!(less.1 <= full.1 && less.1.minor() >= full.1.minor() / 2, "{full:?} {less:?}");
     }
     assert!(whole.limit.points()[0].1 > Money::ZERO, "the fixture grants something");
-    world.granted_ppm = u32::MAX;
+    world.granted_ppm = [u32::MAX; Tier::COUNT];
     assert_eq!(world.sync(&payer, 1, &[]).limit, whole.limit, "and never raises");
 }
 

@@ -113,6 +113,11 @@ impl Active {
         self.granted[usize::from(tier.level())].load(Ordering::Relaxed)
     }
 
+    /// The same, of every tier.
+    pub fn granted(&self) -> [u32; Tier::COUNT] {
+        std::array::from_fn(|level| self.granted[level].load(Ordering::Relaxed))
+    }
+
     pub(super) fn lower(&self, tier: Tier, granted_ppm: u32) {
         self.granted[usize::from(tier.level())].fetch_min(granted_ppm, Ordering::Relaxed);
     }

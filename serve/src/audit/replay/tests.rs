@@ -71,7 +71,7 @@ impl Service {
             issuer: "tng.example",
             policy: active.policy(),
             basis: active.basis(),
-            granted_ppm,
+            granted_ppm: [granted_ppm; Tier::COUNT],
             overdraft: Overdraft::Issuer,
             now: NOW.plus(at),
         };
