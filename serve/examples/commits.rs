@@ -164,6 +164,7 @@ fn blank() -> anyhow::Result<Account> {
         signals: Vec::new(),
         transfers: Vec::new(),
         payees: Vec::new(),
+        proposed: None,
     })
 }
 

@@ -37,6 +37,9 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at the log of decisions.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Write the whole store into one file, while the service goes on.
     Backup(backup::BackupArgs),
     /// Fill an empty store with a backup.
@@ -88,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
+        Command::Audit(command) => audit::run(&context, &command),
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Restore(args) => backup::restore(&context, &args),
         Command::Audit(command) => audit::run(&context, &command),
