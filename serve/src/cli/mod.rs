@@ -44,9 +44,6 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Fill an empty store with a backup.
     Restore(backup::RestoreArgs),
-    /// Look at the log of decisions.
-    #[command(subcommand)]
-    Audit(audit::Command),
     /// Print the OpenAPI description of the API.
     Openapi,
     /// Make a token to try things out with, signed by a developer's key.
@@ -94,7 +91,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Audit(command) => audit::run(&context, &command),
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Restore(args) => backup::restore(&context, &args),
-        Command::Audit(command) => audit::run(&context, &command),
         Command::Openapi => openapi(),
         Command::Token(args) => token::run(&context, &args),
         Command::Sign(args) => sign::run(&context, &args),
