@@ -20,6 +20,7 @@ cargo bench --quiet -p plimsoll-edge --no-default-features --bench authorise
 step "sizes: reader and kernel alone, then everything"
 edge/kernel/size.sh
 edge/wasm/build.sh
+edge/ffi/small.sh
 
 step "the model over the wire, and what its guarantees cost in accuracy"
 cargo run --quiet --release -p plimsoll-benches --bin model_size "$demo/data"

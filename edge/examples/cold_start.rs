@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let profile = Profile { opened_at: now.plus(-400 * 86_400), tier: Tier::new(2)?, attested: true, offset, currency };
     let mut state = FeatureState::new(profile, 100_000, now.plus(-200 * 86_400));
     let situation = Situation::fresh(Money::from_minor(100_000)?, profile.tier, now, 1_000);
-    let first = evaluator.decide(&state.snapshot(now), &situation, now);
+    // Of a copy: a snapshot moves the state on to its day, and the warm rows are of days before.
+    let first = evaluator.decide(&state.clone().snapshot(now), &situation, now);
     let cold = began.elapsed();
 
     let purchase = |n: i64| Transaction {
