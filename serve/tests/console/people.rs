@@ -145,7 +145,8 @@ async fn each_role_may_do_its_own_and_what_those_before_it_may() {
     ];
     // Each of them would do nothing even where it is allowed: the role is looked at first.
     let nonce = plimsoll_model::grant::Bytes([77; 16]).to_string();
-    let posts: [(&str, usize, u16, Vec<(&str, &str)>); 7] = [
+    type Fields<'a> = Vec<(&'a str, &'a str)>;
+    let posts: [(&str, usize, u16, Fields<'_>); 7] = [
         ("/console/accounts/nobody/revoke", 1, 404, vec![("jkt", &jkt), ("reason", "lost")]),
         ("/console/accounts/nobody/signal", 2, 404, vec![("cause", "double_spend")]),
         ("/console/accounts/amina/resolve", 2, 404, vec![("nonce", &nonce), ("at_fault", "")]),
