@@ -239,7 +239,7 @@ const WRITE: &str = "
     WITH a AS (
         INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body, exposed, exposed_until, proposed_at)
         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
-            $53::bigint[], $54::bigint[], $55::bigint[])
+            $54::bigint[], $55::bigint[], $56::bigint[])
         ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, history = excluded.history, tier = excluded.tier,
             balance = excluded.balance, updated_at = excluded.updated_at, body = excluded.body,
             exposed = excluded.exposed, exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at
@@ -256,10 +256,10 @@ const WRITE: &str = "
         WHERE grants.jti = u.jti
     ), p AS (
         INSERT INTO payments (nonce, payer, payee, judged_at, body, disputed_at)
-        SELECT * FROM unnest($20::bytea[], $21::text[], $22::text[], $23::bigint[], $24::bytea[], $56::bigint[])
+        SELECT * FROM unnest($20::bytea[], $21::text[], $22::text[], $23::bigint[], $24::bytea[], $57::bigint[])
     ), p_changed AS (
         UPDATE payments SET body = u.body, disputed_at = u.disputed_at
-        FROM unnest($25::bytea[], $26::bytea[], $57::bigint[]) AS u (nonce, body, disputed_at)
+        FROM unnest($25::bytea[], $26::bytea[], $58::bigint[]) AS u (nonce, body, disputed_at)
         WHERE payments.nonce = u.nonce
     ), r AS (
         INSERT INTO replies (client, name, fingerprint, status, at, body)
