@@ -34,11 +34,16 @@ pub fn peer_of(request: &Request, trusted: &[IpAddr]) -> IpAddr {
     let mut address = direct.to_canonical();
     if trusted.contains(&address) {
         let forwarded = request.headers().get_all("x-forwarded-for").iter();
-        let forwarded = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let hops: Vec<IpAddr> = forwarded.filter_map(|hop| hop.trim().parse().ok()).collect();
-        // From the nearest outwards: the first that is not ours. What is beyond it, anybody can write.
-        if let Some(hop) = hops.iter().rev().map(IpAddr::to_canonical).find(|hop| !trusted.contains(hop)) {
-            address = hop;
+        let hops: Vec<&str> =
+            forwarded.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+        // From the nearest outwards, up to the first that is not ours: what is beyond it, anybody can write. One that
+        // does not read ends it too, since what is beyond that one is no better.
+        for hop in hops.into_iter().rev() {
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            address = hop.to_canonical();
+            if !trusted.contains(&address) {
+                break;
+            }
         }
     }
     match address {
@@ -155,4 +160,40 @@ fn stop_signals() -> std::io::Result<impl Future<Output = &'static str> + Send> 
         let _ = tokio::signal::ctrl_c().await;
         "ctrl-c"
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(from: &str, forwarded: &[&str], want: &str) {
+        let mut request = Request::builder();
+        for value in forwarded {
+            request = request.header("x-forwarded-for", *value);
+        }
+        let mut request = request.body(axum::body::Body::empty()).expect("a request");
+        request.extensions_mut().insert(Peer(SocketAddr::new(from.parse().expect("an address"), 1)));
+        let trusted = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().expect("an address"));
+        assert_eq!(peer_of(&request, &trusted), want.parse::<IpAddr>().expect("an address"));
+    }
+
+    #[test]
+    fn a_forwarded_address_counts_only_from_a_trusted_proxy_and_only_the_last_that_is_not_one() {
+        check("192.0.2.7", &["203.0.113.9"], "192.0.2.7");
+        check("10.0.0.1", &[], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9"], "203.0.113.9");
+        check("10.0.0.1", &["1.1.1.1", "203.0.113.9, 10.0.0.2"], "203.0.113.9");
+        check("::ffff:10.0.0.1", &["203.0.113.9"], "203.0.113.9");
+        // What does not read is not jumped over to what a client wrote.
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9:4711"], "10.0.0.1");
+        check("10.0.0.1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2");
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_subscriber() {
+        check("2001:db8:1:2:3:4:5:6", &[], "2001:db8:1:2::");
+        check("10.0.0.1", &["2001:db8:1:2:aaaa::1"], "2001:db8:1:2::");
+    }
 }

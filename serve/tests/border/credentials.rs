@@ -75,6 +75,15 @@ async fn every_claim_of_a_token_is_checked() {
             "{text}"
         );
     }
+    // Well signed, and with a header that says more than it should.
+    for more in
+        [json!({"crit": ["exp"]}), json!({"jku": "https://evil.example"}), json!({"b64": false}), json!({"x": 1})]
+    {
+        let mut header = json!({"alg": "EdDSA", "typ": "JWT", "kid": "ed"});
+        header.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let answer = world.bearer(&Signer::ed25519(1).seal(&header, &holder("alice"))).await;
+        assert_eq!(answer.code(), "UNAUTHENTICATED", "{header}");
+    }
     for typ in ["jwt", "at+jwt", "limit-grant+jwt", ""] {
         let header = json!({"alg": "EdDSA", "typ": typ, "kid": "ed"});
         let answer = world.bearer(&Signer::ed25519(1).seal(&header, &holder("alice"))).await;

@@ -265,8 +265,10 @@ async fn a_stop_under_load_answers_everything_that_was_accepted_and_takes_nothin
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(700)).await;
+    let metrics = Arc::clone(&running.metrics);
     let (cut, took) = running.stopped().await;
-    assert_eq!(cut, 0);
+    let left = (metrics.http.in_flight.get(), metrics.http.connections.get());
+    assert_eq!((cut, left), (0, (0, 0)), "when it says that it has stopped, nothing is being worked on");
     assert!(took < Duration::from_secs(2), "{took:?}");
     let (mut answered, mut lost) = (0, 0);
     for client in clients {
