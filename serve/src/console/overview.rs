@@ -13,6 +13,7 @@ use super::session::Session;
 use super::{Console, words};
 use crate::border::Role;
 use crate::ledger::proposal::PROPOSAL_S;
+use crate::models::{Active, EVERYONE, Models};
 use crate::record::PaymentRecord;
 use crate::store::TierTotals;
 
@@ -53,6 +54,25 @@ struct Overview {
     outcomes: Option<Outcomes>,
     waiting: Option<Waiting>,
     health: Vec<Part>,
+    promise: Option<Promise>,
+}
+
+/// Whether the promise of the release that decides for everyone holds.
+struct Promise {
+    version: u64,
+    says: String,
+    tiers: Vec<Watched>,
+}
+
+/// What settled windows say about one tier.
+struct Watched {
+    tier: u8,
+    windows: String,
+    loss: String,
+    evidence: String,
+    class: &'static str,
+    granted: String,
+    alarms: u32,
 }
 
 struct TierLine {
@@ -127,6 +147,7 @@ pub(super) async fn show(State(console): State<Console>, session: Session) -> Re
         outcomes: outcomes(&service.store.newest_payments(NEWEST).await?, currency),
         waiting,
         health: health(&console, now).await,
+        promise: promise(&service.models, &active),
     })
 }
 
@@ -171,6 +192,39 @@ async fn waiting(console: &Console, currency: Currency, now: UtcSeconds) -> Resu
     Ok(Waiting {
         proposals: proposals.iter().map(|a| (a.id.to_string(), format!("from tier {}", a.tier))).collect(),
         disputes: disputes.iter().map(disputed).collect(),
+    })
+}
+
+fn promise(models: &Models, active: &Active) -> Option<Promise> {
+    let certificate = active.evaluator()?.certificate();
+    let monitor = models.monitor(&active.digest()?)?;
+    let alarm_at = 1.0 / certificate.delta.fraction();
+    let watched = |cell: &plimsoll_model::artifact::Cell| {
+        let watch = monitor.watch(cell.tier);
+        let evidence = monitor.e_value(cell.tier);
+        let granted = active.granted_ppm(cell.tier);
+        Watched {
+            tier: cell.tier.level(),
+            windows: words::count(watch.windows),
+            loss: watch.loss_ppm.checked_div(watch.windows).map_or_else(|| "–".to_owned(), words::percent),
+            evidence: format!("{evidence:.2}"),
+            class: match (watch.alarms > 0 || granted < EVERYONE, evidence > alarm_at.sqrt()) {
+                (true, _) => "bad",
+                (false, true) => "warn",
+                (false, false) => "good",
+            },
+            granted: words::percent(granted.into()),
+            alarms: watch.alarms,
+        }
+    };
+    Some(Promise {
+        version: monitor.model_version(),
+        says: format!(
+            "Promised: a mean loss of at most {}. Evidence of 1 says nothing, {alarm_at:.0} is an alarm: the share that is \
+             granted then halves by itself. Counted by this replica.",
+            words::percent(certificate.alpha.get().into())
+        ),
+        tiers: certificate.cells.iter().map(watched).collect(),
     })
 }
 

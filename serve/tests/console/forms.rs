@@ -217,3 +217,18 @@ async fn a_release_is_pulled_back_by_an_admin_and_the_log_says_why() {
     assert_eq!((&*kind, &body["by"], &body["reason"]), ("model", &"admin/ada".into(), &"phones disagree".into()));
     assert!(house.page(&ada.cookie, "/console/log").await.text.contains("by admin/ada"));
 }
+
+#[tokio::test]
+async fn the_front_page_tells_of_a_broken_promise() {
+    let house = House::tng().await;
+    let vic = house.sign_in("vic", "viewer").await;
+    let front = async || house.page(&vic.cookie, "/console").await.text;
+    let before = front().await;
+    assert!(before.contains(r#"<span class="badge good">1.00</span>"#) && !before.contains("50\u{a0}%"), "{before}");
+    let release = house.service.models.for_everyone().digest().expect("a model");
+    let tier = plimsoll_model::Tier::new(1).expect("exists");
+    let alarmed = (0..1_000).any(|_| house.service.models.settled(&release, tier, 1_000_000).is_some());
+    assert!(alarmed, "window after window is lost");
+    let after = front().await;
+    assert!(after.contains(r#"<span class="badge bad">"#) && after.contains("50\u{a0}%"), "{after}");
+}

@@ -8,6 +8,7 @@ mod backups;
 mod batches;
 mod chains;
 mod crash;
+mod desk;
 mod fate;
 mod full;
 mod notes;
@@ -112,6 +113,8 @@ on_both! {
     notes:
         a_note_is_replaced_only_by_who_has_read_it
         of_many_that_write_a_note_at_once_each_is_heard;
+    desk:
+        sums_and_what_waits_are_as_the_records_say;
     opening:
         two_that_open_a_new_store_at_once_both_get_it
         a_store_of_a_newer_program_is_refused
