@@ -222,7 +222,7 @@ export type ModelBound =
 /** Why a wallet does not pay more, besides. */
 export type WalletBound =
   | "own_model" | "grant_missing" | "grant_expired" | "locked" | "attestation" | "per_payment" | "count" | "step_up"
-  | "lottery" | "clock" | "state" | "sequence";
+  | "lottery" | "clock" | "state" | "sequence" | "margin";
 
 /** What a device is opened with. */
 export interface Setup {

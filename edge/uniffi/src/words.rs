@@ -64,6 +64,7 @@ pub enum Bound {
     Clock,
     State,
     Sequence,
+    Margin,
 }
 
 #[uniffi::remote(Record)]
