@@ -167,8 +167,10 @@ impl Border {
         let admitted = self.identified(request).await;
         admitted.map_err(|refused| match refused {
             Refused::Credential(refused) => {
-                // Looked at before, so this can only fail in a race, and then nobody gets in either.
-                let _ = self.peers.take(peer, limit, Instant::now());
+                if !matches!(refused, RefuseCredential::NoKeys | RefuseCredential::TooManyNonces) {
+                    // Looked at before, so this can only fail in a race, and then nobody gets in either.
+                    let _ = self.peers.take(peer, limit, Instant::now());
+                }
                 self.metrics.border.refused.get_or_create(&refused.label()).inc();
                 tracing::info!(why = %refused, "credential refused");
                 refused.into()
