@@ -325,7 +325,7 @@ async fn place(session: &mut Session, line: Line) -> Result<(), Fault> {
     const EVENT_POSTGRES: &str = "INSERT INTO events (number, at, topic, body) VALUES ($1, $2, $3, $4)";
     const LAST_SQLITE: &str = "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', $1)";
     const LAST_POSTGRES: &str = "SELECT setval('event_numbers', $1) WHERE $1 > 0";
-    let sqlite = matches!(session, Session::Sqlite(_));
+    let sqlite = session.is_sqlite();
     on_either!(Session, session, c => {
         let query = match line {
             Line::Reader { reader, place } => sqlx::query(READER).bind(reader).bind(place),

@@ -84,6 +84,10 @@ impl Database {
 }
 
 impl Session {
+    pub(super) const fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
         // IMMEDIATE: a transaction that reads first and locks later could find that somebody else was faster.
         self.control("BEGIN IMMEDIATE", "BEGIN").await
@@ -158,7 +162,7 @@ impl Session {
         const SQLITE: &str = "SELECT number, hash, batch FROM chains WHERE chain = $1";
         const POSTGRES: &str = "SELECT number, hash, batch FROM chains WHERE chain = $1 FOR UPDATE";
         self.begin().await?;
-        let sql = if matches!(self, Self::Sqlite(_)) { SQLITE } else { POSTGRES };
+        let sql = if self.is_sqlite() { SQLITE } else { POSTGRES };
         let found: Option<(i64, Vec<u8>, i64)> = on_either!(Self, &mut *self, c =>
             sqlx::query_as(sql).bind(&chain.0[..]).fetch_optional(c).await)?;
         self.rollback().await?;
@@ -172,7 +176,7 @@ impl Session {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|e| StoreError::unavailable(format!("no random numbers: {e}")))?;
         self.begin().await?;
-        let sql = if matches!(self, Self::Sqlite(_)) { SQLITE } else { POSTGRES };
+        let sql = if self.is_sqlite() { SQLITE } else { POSTGRES };
         let found: Vec<(Vec<u8>, i64, Vec<u8>)> =
             on_either!(Self, &mut *self, c => sqlx::query_as(sql).fetch_all(c).await)?;
         let heads = found.iter().map(|(c, n, h)| head(c, *n, h)).collect::<Result<Vec<_>, _>>()?;

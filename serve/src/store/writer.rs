@@ -43,11 +43,19 @@ pub(super) struct Writer {
     queue: Arc<Mutex<mpsc::Receiver<Box<dyn Job>>>>,
     session: Option<Session>,
     chain: Option<Chain>,
-    /// Where the chain stands if the last commit, whose answer was lost, was done.
-    unsettled: Option<Chain>,
+    unsettled: Option<Unsettled>,
     /// The database was away at the last batch of any writer: the next one is tried once.
     away: Arc<AtomicBool>,
     metrics: StoreMetrics,
+}
+
+/// A commit whose answer was lost.
+#[derive(Clone, Copy)]
+struct Unsettled {
+    /// Where the chain stands if it was done.
+    done: Chain,
+    /// Its batch still waits; otherwise it was told that nobody knows.
+    waits: bool,
 }
 
 /// What became of one try.
@@ -128,12 +136,10 @@ impl Writer {
                     }
                 }
                 Fault::Lost(why) | Fault::NotNow(why) => {
-                    // Whatever state it is in: the next try begins with a new connection.
-                    self.session = None;
                     if self.away.load(Relaxed) || begun.elapsed() >= PATIENCE {
                         self.away.store(true, Relaxed);
                         tracing::warn!(cause = why, requests = batch.len(), "the store is away");
-                        let unknown = self.unsettled.is_some();
+                        let unknown = self.unsettled.as_mut().is_some_and(|u| std::mem::replace(&mut u.waits, false));
                         answer(
                             batch,
                             &Err(if unknown { StoreError::Unknown } else { StoreError::Unavailable { why } }),
@@ -143,10 +149,7 @@ impl Writer {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
-                Fault::Never(error) => {
-                    self.session = None;
-                    return cut(batch, error);
-                }
+                Fault::Never(error) => return cut(batch, error),
             }
         }
     }
@@ -157,12 +160,12 @@ impl Writer {
             Some(session) => session,
             None => self.database.connect().await?,
         };
-        if let Some(done) = self.unsettled {
+        if let Some(Unsettled { done, waits }) = self.unsettled {
             let stands = session.chain(done.head.chain).await?;
             self.unsettled = None;
             // Neither before nor after it: the database was restored, or failed over and lost commits.
             self.chain = stands.filter(|s| *s == done || Some(*s) == self.chain);
-            if stands == Some(done) {
+            if waits && stands == Some(done) {
                 self.session = Some(session);
                 return Ok(Tried::Committed);
             }
@@ -170,8 +173,9 @@ impl Writer {
         let tried = self.transact(&mut session, batch).await;
         match &tried {
             Ok(Tried::Committed) => self.session = Some(session),
-            // After these the connection is well, and so is the next transaction on it.
-            Ok(Tried::Panicked(..)) | Err(Fault::Conflict(_)) => {
+            // After these the connection is well, and so is the next transaction on it. After any other the next try begins
+            // with a new one.
+            Ok(Tried::Panicked(..)) | Err(Fault::Conflict(_) | Fault::NotNow(_)) => {
                 if session.rollback().await.is_ok() {
                     self.session = Some(session);
                 }
@@ -214,12 +218,16 @@ impl Writer {
             return Err(fault);
         }
         let after = changes.chain.1;
-        self.unsettled = Some(after);
-        session.commit().await.map_err(|fault| match fault {
-            // Whatever it says: only the chain tells how it ended.
-            Fault::Conflict(why) | Fault::Lost(why) | Fault::NotNow(why) => Fault::Lost(why),
-            Fault::Never(error) => Fault::Lost(error.to_string()),
-        })?;
+        self.unsettled = Some(Unsettled { done: after, waits: true });
+        if let Err(fault) = session.commit().await {
+            if session.is_sqlite() && matches!(fault, Fault::NotNow(_)) {
+                // It says itself that it could not, its disk being full: nothing was written.
+                self.unsettled = None;
+                return Err(fault);
+            }
+            // Whatever else it says: only the chain tells how it ended.
+            return Err(Fault::Lost(StoreError::from(fault).to_string()));
+        }
         self.unsettled = None;
         self.chain = Some(after);
         Ok(Tried::Committed)

@@ -1,6 +1,7 @@
 //! Commits whose answer is lost, and connections that are cut anywhere.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -16,11 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 const PASS: u8 = 0;
 const LOSE_THE_ANSWER: u8 = 1;
 const LOSE_THE_COMMIT: u8 = 2;
+/// Added to either: and then nobody gets through any more.
+const AND_STAY_AWAY: u8 = 4;
 
 /// A wire to the server that loses what it is told to lose, once.
 struct Wire {
     port: u16,
     next: Arc<AtomicU8>,
+    away: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -28,26 +32,36 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let here = listener.local_addr().expect("has an address").port();
         let next = Arc::new(AtomicU8::new(PASS));
-        let loses = next.clone();
+        let away = Arc::new(AtomicBool::new(false));
+        let (loses, cut) = (next.clone(), away.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if cut.load(SeqCst) {
+                    continue;
+                }
                 let server = TcpStream::connect(("127.0.0.1", port)).await.expect("is there");
-                tokio::spawn(carry(client, server, loses.clone()));
+                tokio::spawn(carry(client, server, loses.clone(), cut.clone()));
             }
         });
-        Self { port: here, next }
+        Self { port: here, next, away }
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, next: Arc<AtomicU8>) {
+async fn carry(client: TcpStream, server: TcpStream, next: Arc<AtomicU8>, away: Arc<AtomicBool>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
     let mut bytes = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from_client.read(&mut bytes).await {
+        if away.load(SeqCst) {
+            break;
+        }
         let commits = bytes[..length].windows(6).any(|w| w == b"COMMIT");
         let fate = if commits { next.swap(PASS, SeqCst) } else { PASS };
-        match fate {
+        if fate >= AND_STAY_AWAY {
+            away.store(true, SeqCst);
+        }
+        match fate % AND_STAY_AWAY {
             LOSE_THE_COMMIT => break,
             LOSE_THE_ANSWER => {
                 back.abort();
@@ -108,6 +122,37 @@ async fn a_commit_whose_answer_is_lost_is_looked_up_and_not_done_again() {
     store.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_that_nobody_knows_finds_out_by_asking_again() {
+    let server = super::shared();
+    server.database("unknown");
+    let wire = Wire::to(server.port()).await;
+    let store = Store::open(&format!("postgres://plimsoll@127.0.0.1:{}/unknown", wire.port)).await.expect("opens");
+    let ran = Arc::new(AtomicU64::new(0));
+    let mut version = 0;
+    while store.heads().await.expect("reads").len() < 2 {
+        let (one, two) = tokio::join!(add(&store, &ran), add(&store, &ran));
+        version = one.expect("is answered").max(two.expect("is answered"));
+    }
+    for (fate, done) in [(LOSE_THE_ANSWER, 1), (LOSE_THE_COMMIT, 0)] {
+        wire.next.store(fate + AND_STAY_AWAY, SeqCst);
+        assert_eq!(add(&store, &ran).await, Err(StoreError::Unknown));
+        let told = add(&store, &ran).await;
+        assert!(matches!(told, Err(StoreError::Unavailable { .. })), "this one never began: {told:?}");
+        wire.away.store(false, SeqCst);
+        version += done;
+        // Each writer takes part, the one with the open question as well: nobody is given its answer.
+        for _ in 0..6 {
+            version += 1;
+            assert_eq!(add(&store, &ran).await, Ok(version), "fate {fate}");
+        }
+    }
+    let log = store.log_of(&id("alice"), None, 1_000).await.expect("reads");
+    assert_eq!(log.len() as u64, version, "each of them once");
+    super::chains::verified(&store).await.expect("whole");
+    store.close().await;
+}
+
 /// Works on a store that is disturbed, and counts what it was told.
 async fn work(store: Store, by: u64, steps: u64) -> Vec<(u64, Result<u64, StoreError>)> {
     let mut told = Vec::new();
@@ -149,7 +194,7 @@ async fn connections_that_are_cut_anywhere_lose_nothing_and_do_nothing_twice() {
     let server = super::shared();
     let url = server.database("cut");
     let replicas = [Store::open(&url).await.expect("opens"), Store::open(&url).await.expect("opens")];
-    let tasks: Vec<_> = (0..8).map(|by| tokio::spawn(work(replicas[by as usize % 2].clone(), by, 60))).collect();
+    let tasks: Vec<_> = (0..8).map(|by| tokio::spawn(work(replicas[by as usize % 2].clone(), by, 25))).collect();
     let place = super::Place { url: server.url("postgres"), _home: None };
     let mut cuts = 0;
     while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {

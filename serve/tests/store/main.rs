@@ -9,6 +9,7 @@ mod batches;
 mod chains;
 mod crash;
 mod fate;
+mod full;
 mod notes;
 mod opening;
 mod outage;

@@ -66,6 +66,14 @@ impl Server {
         }
     }
 
+    /// Starts it again if it does not answer.
+    pub(crate) fn up_again(&mut self) {
+        if !self.answers() {
+            self.kill();
+            self.up();
+        }
+    }
+
     /// Stops it at once, as when its machine loses power: what was not committed is gone.
     pub(crate) fn kill(&mut self) {
         self.end("QUIT");
