@@ -61,6 +61,11 @@ enum Line {
         reader: String,
         place: i64,
     },
+    Note {
+        name: String,
+        revision: i64,
+        body: String,
+    },
     Log {
         chain: [u8; 16],
         number: i64,
@@ -221,6 +226,11 @@ mod dump {
                 for (reader, place) in readers {
                     to.write(&Line::Reader { reader, place })?;
                 }
+                let notes: Vec<(String, i64, String)> =
+                    sqlx::query_as("SELECT name, revision, body FROM notes ORDER BY name").fetch_all(&mut *connection).await?;
+                for (name, revision, body) in notes {
+                    to.write(&Line::Note { name, revision, body })?;
+                }
                 let mut last = (Vec::new(), 0_i64);
                 loop {
                     let page: Vec<(Vec<u8>, i64, Vec<u8>, i64, String, String, Vec<u8>, Vec<u8>)> = sqlx::query_as(
@@ -320,6 +330,7 @@ async fn fill(session: &mut Session, reader: &mut Reader) -> Result<Saved, Fault
 /// Writes a row of the tables that no batch writes so.
 async fn place(session: &mut Session, line: Line) -> Result<(), Fault> {
     const READER: &str = "INSERT INTO readers (reader, place) VALUES ($1, $2)";
+    const NOTE: &str = "INSERT INTO notes (name, revision, body) VALUES ($1, $2, $3)";
     const CHAIN: &str = "INSERT INTO chains (chain, number, hash, batch, named) VALUES ($1, $2, $3, $4, $5)";
     const EVENT_SQLITE: &str = "INSERT INTO events (place, at, topic, body) VALUES ($1, $2, $3, $4)";
     const EVENT_POSTGRES: &str = "INSERT INTO events (number, at, topic, body) VALUES ($1, $2, $3, $4)";
@@ -329,6 +340,7 @@ async fn place(session: &mut Session, line: Line) -> Result<(), Fault> {
     on_either!(Session, session, c => {
         let query = match line {
             Line::Reader { reader, place } => sqlx::query(READER).bind(reader).bind(place),
+            Line::Note { name, revision, body } => sqlx::query(NOTE).bind(name).bind(revision).bind(body),
             Line::Chain { chain, number, hash, batch, named } => {
                 sqlx::query(CHAIN).bind(chain.to_vec()).bind(number).bind(hash.to_vec()).bind(batch).bind(named)
             }

@@ -13,6 +13,7 @@ async fn fill(store: &Store) {
         let (needs, work) = step(n, 1, n);
         store.run(NOW, needs, work).await.expect("is answered");
     }
+    assert_eq!(store.keep_note("rings", "one percent", None).await, Ok(true));
     let events = store.events(0, 20).await.expect("reads");
     store.acknowledge("ledger", events[19].number).await.expect("has them");
     // The last of them no reader has seen.
@@ -60,6 +61,8 @@ pub(crate) async fn a_backup_is_restored_whole_into_either_store(place: Place) {
         assert_eq!(restored.restore(&path).await.expect("is restored"), quiet);
         assert_eq!(consistent(&restored).await, versions);
         assert_eq!(unread(&restored).await, events);
+        let note = restored.note("rings").await.expect("reads").map(|note| (note.revision, note.body));
+        assert_eq!(note, Some((1, "one percent".to_owned())));
         // It goes on where it was: the chains before it are named, the numbers of events rise.
         let last = restored.events(0, 1_000).await.expect("reads").last().map(|event| event.number);
         let (needs, work) = step(0, 3, 0);
@@ -109,5 +112,19 @@ pub(crate) async fn a_backup_that_was_cut_off_or_changed_leaves_nothing(place: P
     store.restore(&path).await.expect("the whole one");
     let work = |unit: &mut Unit| unit.entries.push(entry("a0", 1));
     store.run(NOW, Needs::default(), work).await.expect("is answered");
+    store.close().await;
+}
+
+/// A table that somebody adds has to be in the backup as well.
+pub(crate) async fn a_backup_knows_every_table(place: Place) {
+    let store = place.open().await;
+    let sql = if store.is_sqlite() {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+    } else {
+        "SELECT table_name::text FROM information_schema.tables
+         WHERE table_schema = 'public' AND table_name <> 'plimsoll_schema' ORDER BY table_name::text COLLATE \"C\""
+    };
+    let known = ["accounts", "chains", "events", "grants", "history", "log", "notes", "payments", "readers", "replies"];
+    assert_eq!(place.texts(sql).await, known, "a new one: into the backup, and then here");
     store.close().await;
 }

@@ -48,6 +48,19 @@ impl Place {
         Store::open(&self.url).await.expect("opens")
     }
 
+    /// Reads texts past the store.
+    async fn texts(&self, sql: &'static str) -> Vec<String> {
+        use sqlx::Connection as _;
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("opens");
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("reads")
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await.expect("opens");
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("reads")
+        }
+    }
+
     /// Runs SQL past the store.
     async fn sql(&self, sql: &str) -> Result<(), sqlx::Error> {
         use sqlx::{Connection as _, Executor as _};
@@ -92,7 +105,8 @@ on_both! {
         what_is_old_is_forgotten_and_event_numbers_never_come_again;
     backups:
         a_backup_is_restored_whole_into_either_store
-        a_backup_that_was_cut_off_or_changed_leaves_nothing;
+        a_backup_that_was_cut_off_or_changed_leaves_nothing
+        a_backup_knows_every_table;
     crash:
         a_replica_that_is_killed_takes_back_nothing_that_it_answered;
     notes:
