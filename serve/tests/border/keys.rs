@@ -53,9 +53,10 @@ impl Provider {
     }
 }
 
-async fn world_of(address: &str) -> World {
+async fn world_of(address: &str, peer_per_minute: u32) -> World {
     World::with(|config| {
         config.auth.issuers.remove("desk");
+        config.limits.peer_per_minute = peer_per_minute;
         config.auth.issuers.get_mut("holders").expect("there").jwks = address.to_owned();
     })
 }
@@ -63,7 +64,7 @@ async fn world_of(address: &str) -> World {
 #[tokio::test]
 async fn many_requests_at_a_cold_start_fetch_the_key_set_once() {
     let (provider, address) = Provider::start(&[Signer::ed25519(1).jwk("a")]).await;
-    let world = Arc::new(world_of(&address).await);
+    let world = Arc::new(world_of(&address, 0).await);
     let token = Signer::ed25519(1).token("a", &holder("alice"));
     let all: Vec<_> = (0..50)
         .map(|_| {
@@ -80,7 +81,7 @@ async fn many_requests_at_a_cold_start_fetch_the_key_set_once() {
 #[tokio::test]
 async fn unknown_key_ids_do_not_become_a_storm_of_fetches() {
     let (provider, address) = Provider::start(&[Signer::ed25519(1).jwk("a")]).await;
-    let world = world_of(&address).await;
+    let world = world_of(&address, 0).await;
     let token = Signer::ed25519(1).token("a", &holder("alice"));
     assert_eq!(world.bearer(&token).await.status, StatusCode::OK);
     for i in 0..200 {
@@ -94,13 +95,16 @@ async fn unknown_key_ids_do_not_become_a_storm_of_fetches() {
 async fn a_provider_that_fails_is_not_a_refusal_but_a_wait_and_what_was_read_counts_on() {
     let (provider, address) = Provider::start(&[Signer::ed25519(1).jwk("a")]).await;
     provider.broken.store(true, Ordering::SeqCst);
-    let world = world_of(&address).await;
+    let world = world_of(&address, 3).await;
     let token = Signer::ed25519(1).token("a", &holder("alice"));
-    let answer = world.bearer(&token).await;
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
-    assert_eq!(answer.headers["retry-after"], "5");
+    // However often: that the keys cannot be had is not the address's fault.
+    for _ in 0..10 {
+        let answer = world.bearer(&token).await;
+        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+        assert_eq!(answer.headers["retry-after"], "5");
+    }
 
-    let world = world_of(&address).await;
+    let world = world_of(&address, 3).await;
     provider.broken.store(false, Ordering::SeqCst);
     assert_eq!(world.bearer(&token).await.status, StatusCode::OK);
     provider.broken.store(true, Ordering::SeqCst);

@@ -18,6 +18,7 @@ use plimsoll_serve::border::{Border, Identity, Json, TAG, layered};
 use plimsoll_serve::clock::Clock;
 use plimsoll_serve::config::{Algorithm, Bridge, Config, SecretFrom, TokenIssuer};
 use plimsoll_serve::ops::metrics::Metrics;
+use plimsoll_serve::store::Store;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, KeyPair as _, RsaKeyPair};
 use serde_json::{Value, json};
@@ -132,6 +133,11 @@ impl World {
 
     /// With other settings. Nobody is slowed down unless they say so.
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(None, change)
+    }
+
+    /// A replica on a store that it shares.
+    pub(crate) fn on(store: Option<Store>, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name);
         write_jwks(&at("jwks.json"), &[Signer::ed25519(1).jwk("ed")]);
@@ -163,7 +169,7 @@ impl World {
 
         let clock = Clock::standing_at(UtcSeconds(NOW));
         let metrics = Arc::new(Metrics::default());
-        let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), None).expect("keys read");
+        let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), store).expect("keys read");
         let border = Arc::new(border);
         let guarded = Router::new()
             .route("/v1/who", get(who).post(echo).put(echo))
