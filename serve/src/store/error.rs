@@ -103,13 +103,13 @@ impl From<sqlx::Error> for Fault {
                 }
             }
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed => Self::Lost(why),
-            sqlx::Error::Configuration(_) => Self::Never(StoreError::Refused { why }),
+            // Also what a build without the feature `postgres-tls` says to `sslmode=require`.
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Self::Never(StoreError::Refused { why }),
             _ => Self::Never(StoreError::Damaged { why }),
         }
     }

@@ -136,14 +136,14 @@ impl Writer {
                     }
                 }
                 Fault::Lost(why) | Fault::NotNow(why) => {
-                    if self.away.load(Relaxed) || begun.elapsed() >= PATIENCE {
+                    let unknown = self.unsettled.is_some_and(|u| u.waits);
+                    let tried_enough = self.away.load(Relaxed) && !unknown;
+                    if tried_enough || begun.elapsed() >= PATIENCE {
                         self.away.store(true, Relaxed);
                         tracing::warn!(cause = why, requests = batch.len(), "the store is away");
-                        let unknown = self.unsettled.as_mut().is_some_and(|u| std::mem::replace(&mut u.waits, false));
-                        answer(
-                            batch,
-                            &Err(if unknown { StoreError::Unknown } else { StoreError::Unavailable { why } }),
-                        );
+                        self.unsettled = self.unsettled.map(|u| Unsettled { waits: false, ..u });
+                        let told = if unknown { StoreError::Unknown } else { StoreError::Unavailable { why } };
+                        answer(batch, &Err(told));
                         return Vec::new();
                     }
                     tokio::time::sleep(pause).await;
@@ -156,20 +156,19 @@ impl Writer {
 
     /// One try.
     async fn attempt(&mut self, batch: &mut Batch) -> Result<Tried, Fault> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => self.database.connect().await?,
-        };
-        if let Some(Unsettled { done, waits }) = self.unsettled {
-            let stands = session.chain(done.head.chain).await?;
-            self.unsettled = None;
-            // Neither before nor after it: the database was restored, or failed over and lost commits.
-            self.chain = stands.filter(|s| *s == done || Some(*s) == self.chain);
-            if waits && stands == Some(done) {
-                self.session = Some(session);
-                return Ok(Tried::Committed);
+        let mut session = match self.unsettled {
+            None => self.connected().await?,
+            Some(unsettled) => {
+                // Whatever goes wrong here, the batch must not be run again, nor cut, before this is known.
+                let asked = self.ask(unsettled.done).await;
+                let (session, done) = asked.map_err(|fault| Fault::Lost(StoreError::from(fault).to_string()))?;
+                if unsettled.waits && done {
+                    self.session = Some(session);
+                    return Ok(Tried::Committed);
+                }
+                session
             }
-        }
+        };
         let tried = self.transact(&mut session, batch).await;
         match &tried {
             Ok(Tried::Committed) => self.session = Some(session),
@@ -183,6 +182,23 @@ impl Writer {
             Err(_) => {}
         }
         tried
+    }
+
+    async fn connected(&mut self) -> Result<Session, Fault> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.database.connect().await,
+        }
+    }
+
+    /// Whether the commit was done whose answer was lost.
+    async fn ask(&mut self, done: Chain) -> Result<(Session, bool), Fault> {
+        let mut session = self.connected().await?;
+        let stands = session.chain(done.head.chain).await?;
+        self.unsettled = None;
+        // Neither before nor after it: the database was restored, or failed over and lost commits.
+        self.chain = stands.filter(|s| *s == done || Some(*s) == self.chain);
+        Ok((session, stands == Some(done)))
     }
 
     async fn transact(&mut self, session: &mut Session, batch: &mut Batch) -> Result<Tried, Fault> {

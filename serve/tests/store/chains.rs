@@ -1,6 +1,8 @@
 //! The log, its chains, and the events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::Place;
 use super::world::*;
@@ -125,6 +127,32 @@ pub(crate) async fn a_chain_that_was_taken_away_is_missed(place: Place) {
     store.close().await;
 }
 
+/// Reads events while they are written, and to the end.
+///
+/// * returns how many of each account.
+async fn read_all(store: Store, done: Arc<AtomicBool>) -> BTreeMap<String, u64> {
+    let mut at = 0;
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        let last_round = done.load(SeqCst);
+        let page = store.events(at, 7).await.expect("reads");
+        for event in &page {
+            assert!(event.number > at, "numbers rise");
+            at = event.number;
+            let body: serde_json::Value = serde_json::from_slice(&event.body).expect("JSON");
+            let of = seen.entry(body["account"].as_str().expect("text").to_owned()).or_default();
+            *of += 1;
+            assert_eq!(body["version"], *of, "in order, none missing, none twice");
+        }
+        if page.is_empty() {
+            if last_round {
+                return seen;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 pub(crate) async fn a_reader_of_events_misses_none_and_sees_each_accounts_in_order(place: Place) {
     const TASKS: u64 = 8;
     const EACH: u64 = 25;
@@ -150,31 +178,16 @@ pub(crate) async fn a_reader_of_events_misses_none_and_sees_each_accounts_in_ord
             })
         })
         .collect();
-    let mut at = 0;
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-    let mut last_round = false;
-    loop {
-        let page = replicas[0].events(at, 7).await.expect("reads");
-        for event in &page {
-            assert!(event.number > at, "numbers rise");
-            at = event.number;
-            let body: serde_json::Value = serde_json::from_slice(&event.body).expect("JSON");
-            let of = seen.entry(body["account"].as_str().expect("text").to_owned()).or_default();
-            *of += 1;
-            assert_eq!(body["version"], *of, "in order, none missing, none twice");
-        }
-        if page.is_empty() {
-            if last_round {
-                break;
-            }
-            last_round = writes.iter().all(tokio::task::JoinHandle::is_finished);
-            tokio::task::yield_now().await;
-        }
-    }
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = replicas.iter().map(|store| tokio::spawn(read_all(store.clone(), done.clone()))).collect();
     for write in writes {
         write.await.expect("wrote");
     }
-    assert_eq!(seen.into_values().collect::<Vec<_>>(), [2 * EACH; TASKS as usize / 2]);
+    done.store(true, SeqCst);
+    for reader in readers {
+        let seen = reader.await.expect("read");
+        assert_eq!(seen.into_values().collect::<Vec<_>>(), [2 * EACH; TASKS as usize / 2]);
+    }
     for store in replicas {
         store.close().await;
     }

@@ -1,8 +1,7 @@
 //! Commits whose answer is lost, and connections that are cut anywhere.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::crash::{consistent, step};
