@@ -46,7 +46,6 @@ wait_for http://127.0.0.1:8080/healthz; stop $pid
 echo "filling both stores with $accounts accounts"
 "$target/release/examples/seed" sqlite:plimsoll-serve/plimsoll.db "$accounts" plimsoll-serve/dev/token.pem "$work"
 "$venv/bin/python" "$here/benches/serve/fill.py" sqlite:peer.db features.f32 "$accounts"
-openssl pkey -in plimsoll-serve/dev/token.pem -pubout -out token.pub.pem
 model=$(ls "$demo"/repository/targets/models/*.onnx | head -1)
 shuf --random-source=<(yes) tokens.txt -o tokens.txt
 "$serve" token --dev-key plimsoll-serve/dev/token.pem --admin bench >admin.txt
@@ -75,7 +74,7 @@ load() {
   echo "{\"name\":\"$name\",\"cpu\":$(awk "BEGIN{print $after-$before}"),\"rss_mb\":$(rss "$@"),\"wrk\":$told}" >>results
 }
 
-peer() { MODEL=$model KEY=token.pub.pem STORE=$1 "$venv/bin/uvicorn" --app-dir "$here/benches/serve" app:app --port "$2" \
+peer() { MODEL=$model KEY=plimsoll-serve/dev/jwks.json STORE=$1 "$venv/bin/uvicorn" --app-dir "$here/benches/serve" app:app --port "$2" \
   --workers 2 --loop uvloop --http httptools --log-level warning --no-access-log >"peer-$2.log" 2>&1 & }
 
 measure() { # measure STORE_NAME OURS_URL PEER_STORE

@@ -4,7 +4,7 @@ It does the same work for the same request: verifies the bearer token (Ed25519),
 model at the seven certified ages, applies balance and tier cap, writes the account and a log entry, waits for the commit,
 signs a grant (Ed25519) and answers JSON. It keeps the features as they are, where Plimsoll computes them from its state.
 
-  MODEL=model.onnx KEY=token.pub.pem STORE=sqlite:PATH|postgres://... uvicorn app:app
+  MODEL=model.onnx KEY=jwks.json STORE=sqlite:PATH|postgres://... uvicorn app:app
 """
 
 import base64
@@ -28,7 +28,7 @@ options.intra_op_num_threads = options.inter_op_num_threads = 1
 session = ort.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
 input_name = session.get_inputs()[0].name
 AGE_COLUMN = int(os.environ.get("AGE_COLUMN", "18"))
-public_key = open(os.environ["KEY"]).read()
+public_key = jwt.PyJWKSet.from_json(open(os.environ["KEY"]).read()).keys[0].key
 signing_key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 store = os.environ.get("STORE", "")
 app = FastAPI()
