@@ -177,7 +177,11 @@ fn inner(
             return Ok(Ok(Judged { record: before, again: true }));
         }
         if enrolled(unit, &payer, &jkt) {
-            signal(unit, rules, &payer, Cause::DoubleSpend, payment.iat);
+            count(unit, &payer, &jkt, payment, Money::ZERO);
+            // A payee that asks two payers under one nonce makes neither of them a double spender.
+            if (&before.payer, &before.jkt) == (&payer, &jkt) {
+                signal(unit, rules, &payer, Cause::DoubleSpend, payment.iat);
+            }
         }
         return Ok(Err(Why::NonceReused));
     }
@@ -194,9 +198,14 @@ fn inner(
     };
     let grant = issued.grant()?;
     if let Err(why) = fits(rules, &grant, payment) {
+        // What can never settle has come in all the same: otherwise its wallet would keep it, and in the end be full.
+        if why != Why::FutureDated {
+            count(unit, &payer, &jkt, payment, Money::ZERO);
+        }
         return Ok(Err(why));
     }
     if unit.accounts.get(&payee).is_some_and(|a| !rules.policy.tier(a.tier(payment.iat)).receive) {
+        count(unit, &payer, &jkt, payment, Money::ZERO);
         return Ok(Err(Why::TierBlocked));
     }
     let account = unit.accounts.get(&payer).expect("was there");

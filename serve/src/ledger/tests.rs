@@ -255,6 +255,33 @@ fn another_payment_under_a_used_nonce_is_refused_and_held_against_who_signed_it(
 }
 
 #[test]
+fn a_payee_that_asks_two_payers_under_one_nonce_makes_neither_a_double_spender() {
+    let (mut world, payer, _, grant) = world_with_grant(20_000);
+    let other = world.holder("other", 7, 100_000);
+    let theirs = world.sync(&other, 7, &[]);
+    world.judge(&payment(&grant, 1, 1, 1, 400, world.now), &By::Payer).expect("settles");
+    let asked_twice = payment(&theirs, 7, 1, 1, 400, world.now);
+    assert_eq!(world.judge(&asked_twice, &By::Payer), Err(RefuseSettlement::NonceReused));
+    assert!(world.signals(&other).is_empty() && world.signals(&payer).is_empty());
+    assert_eq!(world.sync(&other, 7, &[]).seen, 1, "and its wallet need not keep it");
+}
+
+#[test]
+fn a_payment_that_can_never_settle_does_not_stay_in_its_wallet() {
+    let mut world = World::tng();
+    let (payer, _) = (world.holder("payer", 1, 100_000), world.open("shop", 2, 0));
+    let grant = world.sync(&payer, 1, &[]);
+    let kept = payment(&grant, 1, 1, 1, 10, world.now);
+    world.now = grant.exp.plus(i64::from(grant.payment_valid_s) + 86_400);
+    let synced = world.sync_as(&payer, 1, 1, &[&kept]).expect("syncs");
+    assert_eq!(synced.payments, [Err(RefuseSettlement::ExpiredToken)]);
+    assert_eq!(synced.grant.seen, 1);
+    // One that is only too early has still to come.
+    let early = payment(&synced.grant, 1, 2, 2, 10, world.now.plus(3_600));
+    assert_eq!(world.sync(&payer, 1, &[&early]).seen, 1);
+}
+
+#[test]
 fn a_forgery_in_somebodys_name_is_refused_and_not_held_against_them() {
     let (mut world, payer, _, grant) = world_with_grant(20_000);
     let forged = payment(&grant, 66, 1, 1, 4_000, world.now);
