@@ -98,6 +98,20 @@ impl Tree {
         }
     }
 
+    /// Calls `at` with the index of every node that a row comes by, root first, leaf last.
+    pub fn visit(&self, row: &[f32], mut at: impl FnMut(usize)) {
+        let mut ix = 0usize;
+        loop {
+            at(ix);
+            match self.nodes[ix] {
+                Node::Leaf { .. } => return,
+                Node::Split { feature, threshold, low, high } => {
+                    ix = if row[usize::from(feature)] <= threshold { low } else { high } as usize;
+                }
+            }
+        }
+    }
+
     /// Splits on the longest way down.
     pub fn depth(&self) -> usize {
         let mut depths = vec![0usize; self.nodes.len()];

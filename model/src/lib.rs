@@ -5,6 +5,7 @@
 //! transactions ─► features ─► forest ─► calibrated limit ─► policy caps ─► decision
 //!  transaction    features    forest     calibration         policy         decision
 //!                                │
+//!                     attribution: what each feature adds to a prediction
 //!                     onnx, monotone, golden, artifact: the same forest as bytes that can be checked
 //!                                                       decision ─► grant: a limit as bytes that can be checked
 //! ```
@@ -20,6 +21,8 @@ pub mod features;
 pub mod quantile;
 
 pub mod forest;
+
+pub mod attribution;
 
 pub mod monotone;
 
