@@ -134,7 +134,7 @@ fn sync(n: u64) -> anyhow::Result<(Needs, impl FnMut(&mut Unit) + Send + 'static
         unit.replies.put(replied.clone(), Reply { fingerprint: [1; 32], status: 200, body: vec![b'r'; 900], at: NOW });
         unit.events.push(Event { topic: "grant.issued", body: json!({ "account": of, "seq": seq }) });
         let body = json!({ "jti": token, "features": vec![0_u32; 24], "inputs": "i".repeat(400) });
-        unit.entries.push(Entry { kind: "grant", account: of.clone(), body });
+        unit.entries.push(Entry::new("grant", of.clone(), &body));
     };
     Ok((needs, work))
 }

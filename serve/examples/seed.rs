@@ -118,6 +118,7 @@ async fn account(
                 let rules = Rules {
                     issuer,
                     policy: &policy,
+                    policy_sha256: None,
                     basis,
                     granted_ppm: [1_000_000; plimsoll_model::Tier::COUNT],
                     overdraft,

@@ -35,7 +35,7 @@ pub struct GrantKeys(Arc<Shared>);
 struct Shared {
     config: Issuer,
     clock: Clock,
-    ring: RwLock<Ring>,
+    ring: RwLock<Arc<Ring>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,12 +104,12 @@ impl GrantKeys {
 
     /// The key that signs now; take it once a grant, so that key id and signature belong together.
     pub fn signing(&self) -> Option<Arc<GrantKey>> {
-        self.ring().signs
+        self.ring().signs.clone()
     }
 
     /// The keys that grants are checked with, as devices and payees have them.
     pub fn published(&self) -> Option<Arc<IssuerKeys>> {
-        self.ring().published
+        self.ring().published.clone()
     }
 
     /// Reads the directory again if anything in it changed, and forgets what has expired. Answers whether anything is
@@ -132,17 +132,17 @@ impl GrantKeys {
         let retired_until = now.plus(i64::from(self.0.config.retire_h) * 3_600);
         let mut known: BTreeMap<_, _> =
             found.public.iter().map(|key| (kid(key), (key.clone(), None::<UtcSeconds>))).collect();
-        for (id, (key, until)) in before.known {
+        for (id, (key, until)) in &before.known {
             let until = until.unwrap_or(retired_until);
             if until > now {
-                known.entry(id).or_insert((key, Some(until)));
+                known.entry(id.clone()).or_insert((key.clone(), Some(until)));
             }
         }
         let published = known.iter().map(|(id, (key, _))| (id.clone(), key.clone()));
         let published = IssuerKeys::new(self.0.config.name.clone(), published)?;
         tracing::info!(kid = active.kid, published = known.len(), "grant keys read");
         let ring = Ring { signs: Some(Arc::new(active)), published: Some(Arc::new(published)), known, stamp };
-        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         Ok(true)
     }
 
@@ -162,7 +162,7 @@ impl GrantKeys {
         }
     }
 
-    fn ring(&self) -> Ring {
+    fn ring(&self) -> Arc<Ring> {
         self.0.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

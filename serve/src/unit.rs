@@ -77,8 +77,23 @@ pub struct Entry {
     pub kind: &'static str,
     /// About whom.
     pub account: AccountId,
-    /// Inputs, versions and outcome.
-    pub body: serde_json::Value,
+    /// Inputs, versions and outcome: JSON, as it is stored.
+    pub body: Vec<u8>,
+}
+
+impl Entry {
+    /// * `body`: holds text, whole numbers, lists and named things only.
+    ///
+    /// # Panics
+    /// When it holds what JSON cannot say.
+    pub fn new(kind: &'static str, account: AccountId, body: &impl serde::Serialize) -> Self {
+        Self { kind, account, body: serde_json::to_vec(body).expect("a decision is told in what JSON can say") }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
 }
 
 /// Something that others want to know: delivered at least once, in order.
@@ -133,10 +148,14 @@ impl<K: Ord + Clone + std::fmt::Debug, V: Clone> Table<K, V> {
     /// # Panics
     /// When it is not there.
     pub fn change<T>(&mut self, key: &K, change: impl FnOnce(&mut V) -> T) -> T {
-        let mut row = self.get(key).unwrap_or_else(|| panic!("{key:?} is not there")).clone();
-        let told = change(&mut row);
-        self.put(key.clone(), row);
-        told
+        let before = self.get(key).unwrap_or_else(|| panic!("{key:?} is not there"));
+        // An attempt puts back what it found, so only its first change of a record needs a copy.
+        if !self.undo.iter().any(|(undone, ..)| undone == key) {
+            let before = Some(before.clone());
+            let first = self.changed.insert(key.clone());
+            self.undo.push((key.clone(), before, first));
+        }
+        change(self.rows.get_mut(key).and_then(Option::as_mut).expect("was there"))
     }
 
     /// What has changed since it was loaded.

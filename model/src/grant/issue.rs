@@ -48,6 +48,8 @@ pub struct Terms {
     pub model: Option<Model>,
     /// For a device that keeps no history: the features at the sync.
     pub features: Option<FeatureVector>,
+    /// SHA-256 of the policy's JSON, where the caller has it already.
+    pub policy_sha256: Option<Bytes<32>>,
 }
 
 impl Terms {
@@ -76,6 +78,7 @@ impl Terms {
             ask_at: None,
             model: None,
             features: None,
+            policy_sha256: None,
         }
     }
 }
@@ -132,10 +135,10 @@ pub fn issue(
         _ => None,
     });
     let manual = policy.manual_wallet.as_ref().is_some_and(|m| situation.lifetime_tx < m.below_lifetime_tx);
-    let policy_sha256 = {
+    let policy_sha256 = terms.policy_sha256.unwrap_or_else(|| {
         use sha2::Digest as _;
         Bytes(sha2::Sha256::digest(policy.to_json()).into())
-    };
+    });
 
     let mut grant = Grant::plain(
         terms.iss.clone(),

@@ -67,7 +67,15 @@ impl Service {
 
 /// The rules of a model at an instant.
 pub(crate) fn rules<'a>(active: &'a Active, issuer: &'a str, overdraft: Overdraft, now: UtcSeconds) -> Rules<'a> {
-    Rules { issuer, policy: active.policy(), basis: active.basis(), granted_ppm: active.granted(), overdraft, now }
+    Rules {
+        issuer,
+        policy: active.policy(),
+        policy_sha256: Some(active.policy_sha256()),
+        basis: active.basis(),
+        granted_ppm: active.granted(),
+        overdraft,
+        now,
+    }
 }
 
 /// The document that [`router`] fills in.

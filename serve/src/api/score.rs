@@ -125,7 +125,7 @@ pub(super) async fn refresh(
             parity: theirs.as_ref().map(|theirs| compare(theirs, &features.0)),
         };
         let body = json!({ "limit": told.limit, "policy_version": told.policy_version, "parity": told.parity });
-        unit.entries.push(Entry { kind: "score", account: id.clone(), body });
+        unit.entries.push(Entry::new("score", id.clone(), &body));
         Ok(Done::ok(told))
     };
     commit(&service, &who, &body, needs, work, Ok).await

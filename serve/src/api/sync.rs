@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
+use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::{Bytes, Form, Grant, Instance, Payment, Thumbprint, TokenId, Verified};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,7 +51,7 @@ struct Computed {
 
 /// A grant, and what it was made from.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Answer {
+pub(super) struct Answer<'a> {
     /// The grant in both forms.
     grant: Tokens,
     /// The grant's claims.
@@ -67,10 +68,10 @@ pub(super) struct Answer {
     /// The newest signed metadata, by file: a device whose timestamp is older fetches what it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    tuf_timestamp: Option<Box<serde_json::value::RawValue>>,
+    tuf_timestamp: Option<&'a serde_json::value::RawValue>,
     /// The service's time.
     #[schema(value_type = i64)]
-    server_time: plimsoll_model::UtcSeconds,
+    server_time: UtcSeconds,
 }
 
 /// A grant in both forms.
@@ -120,14 +121,13 @@ pub(super) async fn sync(
     let request = Sync { account: account.clone(), jkt, wid: body.asked.wid, payments };
     let active = service.models.for_account(account);
     let (now, overdraft, name) = (service.now(), service.overdraft, service.issuer());
-    let mut drawn = [0; 16];
-    getrandom::fill(&mut drawn).map_err(ApiError::internal)?;
+    let jti = draw(now)?;
     let needs = sync::needs(&request);
     let work = {
         let (active, request) = (active.clone(), request.clone());
         move |unit: &mut crate::unit::Unit| {
             let rules = rules(&active, &name, overdraft, now);
-            let synced = sync::sync(unit, &rules, &request, Bytes(drawn))?;
+            let synced = sync::sync(unit, &rules, &request, jti)?;
             let mut judged = request.payments.iter().zip(&synced.payments);
             let verdict = |v: &Option<Verdict>| match v {
                 Some(refused) => refused.clone(),
@@ -156,7 +156,7 @@ pub(super) async fn sync(
             payments: told.payments,
             balance: told.balance.0,
             balance_version: told.balance.1,
-            tuf_timestamp: timestamp(&active),
+            tuf_timestamp: active.released().and_then(crate::models::Released::timestamp_json),
             server_time: now,
         })
     })
@@ -167,10 +167,13 @@ pub(super) async fn sync(
     Ok(answer)
 }
 
-/// The repository's newest signed timestamp.
-fn timestamp(active: &crate::models::Active) -> Option<Box<serde_json::value::RawValue>> {
-    let bytes = active.released()?.file("metadata/timestamp.json")?;
-    serde_json::from_slice(bytes).ok()
+/// A grant's name. It begins with the time, so that the store adds it at the end of its index and not anywhere; what
+/// follows has 88 random bits.
+fn draw(now: UtcSeconds) -> Result<TokenId, ApiError> {
+    let mut jti = [0; 16];
+    getrandom::fill(&mut jti).map_err(ApiError::internal)?;
+    jti[..5].copy_from_slice(&now.0.to_be_bytes()[3..]);
+    Ok(Bytes(jti))
 }
 
 /// Reads tokens. Where one does not read its verdict is there already.

@@ -168,6 +168,7 @@ impl Replay {
         let rules = Rules {
             issuer: "",
             policy: active.policy(),
+            policy_sha256: None,
             basis: active.basis(),
             granted_ppm: [decided.granted_ppm; Tier::COUNT],
             // Neither it nor the issuer's name has a say in a curve.

@@ -1,8 +1,8 @@
 //! The layers of the API, from the socket inwards.
 //!
 //! ```text
-//! observe ─► shed ─► deadline ─► panics ─┬► public:  rate of the address ─► body within its limits ─► handler
-//!                                        └► guarded: rate of the address ─► credential ─► rate of the identity
+//! observe (shed, deadline) ─► panics ─┬► public:  rate of the address ─► body within its limits ─► handler
+//!                                      └► guarded: rate of the address ─► credential ─► rate of the identity
 //!                                                    ─► body within its limits, and its digest ─► handler
 //! ```
 
@@ -45,24 +45,17 @@ pub fn layered<S: Clone + Send + Sync + 'static>(
             let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             ApiError::internal(format!("panic: {}", said.unwrap_or("without a message"))).into_response()
         }))
-        .layer(from_fn_with_state(with(border), deadline))
-        .layer(from_fn_with_state(with(border), shed))
         .layer(from_fn_with_state(with(border), observe::observe))
 }
 
-/// Turns requests away while too many are worked on: a quick no is better than a late yes.
-async fn shed(State(border): State<Arc<Border>>, request: Request, next: Next) -> Response {
-    match border.places.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_) => {
-            border.metrics.http.shed.inc();
-            ApiError::Unavailable { why: "too many requests are being worked on", retry_after_s: 1 }.into_response()
-        }
-    }
-}
-
-/// Ends a request that takes too long. What it began in the store may still be done: it may safely be sent again.
-async fn deadline(State(border): State<Arc<Border>>, request: Request, next: Next) -> Response {
+/// Turns requests away while too many are worked on: a quick no is better than a late yes. Ends one that takes too long:
+/// what it began in the store may still be done, so it may safely be sent again.
+pub(super) async fn bounded(border: &Border, request: Request, next: Next) -> Response {
+    let Ok(_place) = border.places.try_acquire() else {
+        border.metrics.http.shed.inc();
+        let shed = ApiError::Unavailable { why: "too many requests are being worked on", retry_after_s: 1 };
+        return shed.into_response();
+    };
     let within = Duration::from_secs(border.server.request_s);
     match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => response,

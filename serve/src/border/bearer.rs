@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::identity::{Identity, Role};
 use super::jose::{Claims, Token};
+use super::known::{Known, Proven};
 use super::refuse::RefuseCredential;
 use super::source::Source;
 use crate::config::{Auth, TokenIssuer};
@@ -19,6 +20,7 @@ use crate::record::AccountId;
 pub(super) struct Bearers {
     issuers: Vec<(TokenIssuer, Arc<Source>)>,
     skew_s: i64,
+    known: Known,
 }
 
 impl Bearers {
@@ -29,7 +31,7 @@ impl Bearers {
     pub(super) fn new(auth: &Auth, metrics: &BorderMetrics) -> Result<Self, String> {
         let issuer = |issuer: &TokenIssuer| Ok((issuer.clone(), Source::new(&issuer.jwks, metrics.clone())?));
         let issuers = auth.issuers.values().map(issuer).collect::<Result<_, String>>()?;
-        Ok(Self { issuers, skew_s: i64::from(auth.skew_s) })
+        Ok(Self { issuers, skew_s: i64::from(auth.skew_s), known: Known::default() })
     }
 
     /// Reads every key set, so that the first request need not.
@@ -48,10 +50,19 @@ impl Bearers {
         text: &str,
         now: UtcSeconds,
     ) -> Result<(Identity, UtcSeconds), RefuseCredential> {
+        let name = Known::name(text);
+        if let Some(proven) = self.known.get(&name) {
+            let (_, source) = &self.issuers[proven.issuer];
+            // A key that was taken back takes its tokens with it: then, as for any doubt, from the beginning.
+            if source.key(&proven.kid).await.is_ok_and(|key| key.as_ref() == Some(&proven.key)) {
+                self.in_time(proven.begins, proven.expires, now)?;
+                return Ok((proven.identity.clone(), UtcSeconds(proven.expires)));
+            }
+        }
         let token = Token::open(text)?;
         // Issuers name their keys as they like, so a name may be there twice: the signature decides, then `iss`.
         let mut refused = RefuseCredential::UnknownKey;
-        for (issuer, source) in &self.issuers {
+        for (which, (issuer, source)) in self.issuers.iter().enumerate() {
             let key = match source.key(&token.kid).await {
                 Ok(Some(key)) => key,
                 Ok(None) => continue,
@@ -74,7 +85,12 @@ impl Bearers {
                         refused = other;
                     }
                 }
-                decided => return decided,
+                Err(other) => return Err(other),
+                Ok(Checked { identity, begins, expires }) => {
+                    let (kid, told) = (token.kid.clone(), identity.clone());
+                    self.known.put(name, Proven { issuer: which, kid, key, identity, begins, expires });
+                    return Ok((told, UtcSeconds(expires)));
+                }
             }
         }
         Err(refused)
@@ -86,7 +102,7 @@ impl Bearers {
         token: &Token<'_>,
         claims: &Claims,
         now: UtcSeconds,
-    ) -> Result<(Identity, UtcSeconds), RefuseCredential> {
+    ) -> Result<Checked, RefuseCredential> {
         if !issuer.typ.contains(&token.typ) {
             return Err(RefuseCredential::Type);
         }
@@ -97,19 +113,14 @@ impl Bearers {
             return Err(RefuseCredential::Audience);
         }
         let expires = claims.seconds("exp")?.ok_or(RefuseCredential::Claim("exp"))?;
-        if now.0 >= expires.saturating_add(self.skew_s) {
-            return Err(RefuseCredential::Expired);
-        }
-        for begins in ["nbf", "iat"] {
-            if claims.seconds(begins)?.is_some_and(|from| now.0 < from.saturating_sub(self.skew_s)) {
-                return Err(RefuseCredential::NotYet);
-            }
-        }
+        let from = |name| Ok(claims.seconds(name)?.unwrap_or(i64::MIN));
+        let begins = from("nbf")?.max(from("iat")?);
+        self.in_time(begins, expires, now)?;
         if issuer.admins {
             let name = claims.text("sub").filter(|name| is_name(name)).ok_or(RefuseCredential::Claim("sub"))?;
             let role = claims.get("role").cloned().and_then(|role| serde_json::from_value::<Role>(role).ok());
             let role = role.ok_or(RefuseCredential::Claim("role"))?;
-            return Ok((Identity::Admin { name: name.to_owned(), role }, UtcSeconds(expires)));
+            return Ok(Checked { identity: Identity::Admin { name: name.to_owned(), role }, begins, expires });
         }
         let account = claims.text(&issuer.account_claim).and_then(|name| AccountId::try_from(name).ok());
         let account = account.ok_or(RefuseCredential::Claim("account"))?;
@@ -124,8 +135,25 @@ impl Bearers {
             },
             Some(_) => return Err(RefuseCredential::Claim("cnf")),
         };
-        Ok((Identity::Holder { account, jkt }, UtcSeconds(expires)))
+        Ok(Checked { identity: Identity::Holder { account, jkt }, begins, expires })
     }
+
+    fn in_time(&self, begins: i64, expires: i64, now: UtcSeconds) -> Result<(), RefuseCredential> {
+        if now.0 >= expires.saturating_add(self.skew_s) {
+            return Err(RefuseCredential::Expired);
+        }
+        if now.0 < begins.saturating_sub(self.skew_s) {
+            return Err(RefuseCredential::NotYet);
+        }
+        Ok(())
+    }
+}
+
+/// What a token's claims come to.
+struct Checked {
+    identity: Identity,
+    begins: i64,
+    expires: i64,
 }
 
 /// A name that can stand in a log and an audit trail.

@@ -148,7 +148,7 @@ impl<'de> Deserialize<'de> for Claims {
 }
 
 /// A public key that verifies by one algorithm.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Ed25519(ed25519_dalek::VerifyingKey),
     /// SEC 1, uncompressed.

@@ -22,6 +22,8 @@ pub mod identity;
 
 mod jose;
 
+mod known;
+
 mod message;
 
 mod nonce;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
 
 use super::Border;
+use super::admit::bounded;
 use super::error::{ApiError, Refusal};
 use crate::ops::metrics::Request as Labels;
 
@@ -59,7 +60,7 @@ pub(super) async fn observe(State(border): State<Arc<Border>>, mut request: Requ
 
     border.metrics.http.in_flight.inc();
     let in_flight = InFlight(&border);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = bounded(&border, request, next).instrument(span.clone()).await;
     drop(in_flight);
 
     let refusal = match (response.extensions_mut().remove::<Refusal>(), response.status()) {

@@ -203,7 +203,7 @@ impl Console {
         body["by"] = session.who.key().into();
         let now = self.service().now();
         let logged = self.service().store.run(now, Needs::default(), move |unit| {
-            unit.entries.push(Entry { kind: "model", account: AccountId::none(), body: body.clone() });
+            unit.entries.push(Entry::new("model", AccountId::none(), &body));
         });
         Ok(logged.await?)
     }

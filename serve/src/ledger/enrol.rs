@@ -100,7 +100,7 @@ pub fn open(unit: &mut Unit, rules: &Rules<'_>, id: &AccountId, opening: &Openin
     };
     unit.accounts.put(id.clone(), account);
     let body = json!({ "opened_at": from, "tier": opening.tier, "balance": opening.balance });
-    unit.entries.push(Entry { kind: "account", account: id.clone(), body });
+    unit.entries.push(Entry::new("account", id.clone(), &body));
     Ok(true)
 }
 
@@ -128,7 +128,7 @@ pub fn set_tier(
         account.tiers.push(TierFrom { from, ..to });
     });
     let body = json!({ "tier": to.tier, "from": from, "by": by, "reason": reason });
-    unit.entries.push(Entry { kind: "tier", account: id.clone(), body });
+    unit.entries.push(Entry::new("tier", id.clone(), &body));
     Ok(())
 }
 
@@ -180,7 +180,7 @@ pub fn enrol(
         carried: Vec::new(),
     };
     unit.accounts.change(id, |account| account.wallets.push(wallet));
-    unit.entries.push(Entry { kind: "device", account: id.clone(), body: json!({ "enrolled": jkt }) });
+    unit.entries.push(Entry::new("device", id.clone(), &json!({ "enrolled": jkt })));
     Ok(jkt)
 }
 
@@ -203,6 +203,6 @@ pub fn revoke(
     }
     unit.accounts.change(id, |a| a.wallet_mut(jkt).expect("was there").revoked_at = Some(rules.now));
     let body = json!({ "revoked": jkt, "by": by, "reason": reason });
-    unit.entries.push(Entry { kind: "device", account: id.clone(), body });
+    unit.entries.push(Entry::new("device", id.clone(), &body));
     Ok(())
 }

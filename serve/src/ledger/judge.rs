@@ -11,6 +11,8 @@
 //!
 //! Somebody else's forgery speaks against nobody named in it: only what the account's own enrolled key has signed does.
 
+use std::collections::BTreeMap;
+
 use plimsoll_model::grant::{CLOCK_SLACK_S, Grant, Payment, Thumbprint, TokenId, Verified};
 use plimsoll_model::standing::{Cause, Party, Signal};
 use plimsoll_model::time::DAY;
@@ -276,7 +278,7 @@ fn inner(
         signal(unit, rules, &payer, Cause::VelocityBreach, payment.iat);
     }
     unit.payments.put(record.nonce, record.clone());
-    unit.entries.push(Entry { kind: "settlement", account: payer, body: json!({ "payment": &record }) });
+    unit.entries.push(Entry::new("settlement", payer, &BTreeMap::from([("payment", &record)])));
     tell(unit, payment, "payment.settled", json!({ "outcome": outcome }));
     Ok(Ok(Judged { record, again: false }))
 }
@@ -432,7 +434,7 @@ fn signal(unit: &mut Unit, rules: &Rules<'_>, account: &AccountId, cause: Cause,
             account.signals.push(signal);
         }
     });
-    unit.entries.push(Entry { kind: "signal", account: account.clone(), body: json!({ "signal": signal }) });
+    unit.entries.push(Entry::new("signal", account.clone(), &json!({ "signal": signal })));
 }
 
 /// Whether too many payments were signed around an instant. Counted by signing time: a burst of uploads is no burst.

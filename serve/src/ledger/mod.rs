@@ -28,6 +28,7 @@ mod tests;
 use plimsoll_edge::Evaluator;
 use plimsoll_model::decision::{Bound, Decision, Situation, decide_floor};
 use plimsoll_model::features::FeatureVector;
+use plimsoll_model::grant::Bytes;
 use plimsoll_model::policy::Policy;
 use plimsoll_model::time::{Age, DAY, weekday};
 use plimsoll_model::{Money, Tier, UtcSeconds, standing};
@@ -50,6 +51,8 @@ pub struct Rules<'a> {
     pub issuer: &'a str,
     /// The programme.
     pub policy: &'a Policy,
+    /// SHA-256 of the programme as it is published, where that is known already.
+    pub policy_sha256: Option<Bytes<32>>,
     /// What computes limits.
     pub basis: Basis<'a>,
     /// By tier, of every limit the share that is granted: 1,000,000 unless watching the settlements said less.

@@ -60,7 +60,7 @@ pub fn check(
     }
     if verdict != Verdict::Allow {
         let body = json!({ "verdict": verdict, "rules": met, "amount": amount });
-        unit.entries.push(Entry { kind: "transfer", account: id.clone(), body });
+        unit.entries.push(Entry::new("transfer", id.clone(), &body));
     }
     Ok((verdict, met))
 }

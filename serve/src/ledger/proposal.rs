@@ -85,7 +85,7 @@ pub fn propose(
     let proposal = Proposal { was, tier, reason: reason.to_owned(), by: by.to_owned(), at: rules.now };
     let body = json!({ "proposed": proposal });
     unit.accounts.change(id, |account| account.proposed = Some(proposal));
-    unit.entries.push(Entry { kind: "proposal", account: id.clone(), body });
+    unit.entries.push(Entry::new("proposal", id.clone(), &body));
     Ok(())
 }
 
@@ -115,7 +115,7 @@ pub fn confirm(
     enrol::set_tier(unit, rules, id, to, &both, &proposal.reason)?;
     unit.accounts.change(id, |account| account.proposed = None);
     let body = json!({ "confirmed": proposal, "by": by });
-    unit.entries.push(Entry { kind: "proposal", account: id.clone(), body });
+    unit.entries.push(Entry::new("proposal", id.clone(), &body));
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub fn withdraw(unit: &mut Unit, id: &AccountId, seen: (Tier, UtcSeconds), by: &
     let proposal = waiting(unit, id, seen)?;
     unit.accounts.change(id, |account| account.proposed = None);
     let body = json!({ "withdrawn": proposal, "by": by });
-    unit.entries.push(Entry { kind: "proposal", account: id.clone(), body });
+    unit.entries.push(Entry::new("proposal", id.clone(), &body));
     Ok(())
 }
 
@@ -157,6 +157,7 @@ mod tests {
         let rules = Rules {
             issuer: "test",
             policy: &policy,
+            policy_sha256: None,
             basis: Basis::Floor,
             granted_ppm: [1_000_000; Tier::COUNT],
             overdraft: Overdraft::Issuer,
@@ -191,9 +192,9 @@ mod tests {
         assert_eq!(alone, Err(RefuseProposal::SamePerson { by: "asha".into() }));
         with(1, &mut unit, |unit, rules, id| confirm(unit, rules, id, seen, "ben")).expect("confirms");
         assert_eq!(now_in(&mut unit, 1), tier(2));
-        let change = unit.entries.iter().find(|e| e.kind == "tier").expect("logged");
-        assert_eq!(change.body["by"], "asha, confirmed by ben");
-        assert_eq!(change.body["reason"], "saw the passport");
+        let change = unit.entries.iter().find(|e| e.kind == "tier").expect("logged").told();
+        assert_eq!(change["by"], "asha, confirmed by ben");
+        assert_eq!(change["reason"], "saw the passport");
         let again = with(1, &mut unit, |unit, rules, id| confirm(unit, rules, id, seen, "ben"));
         assert_eq!(again, Err(RefuseProposal::Gone));
     }

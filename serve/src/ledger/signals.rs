@@ -61,7 +61,7 @@ pub fn dispute(
     let dispute = Dispute { by: by.clone(), reason, detail, at: rules.now, found: None };
     unit.payments.change(nonce, |payment| payment.dispute = Some(dispute));
     let body = json!({ "nonce": nonce, "reason": reason });
-    unit.entries.push(Entry { kind: "dispute", account: by.clone(), body: body.clone() });
+    unit.entries.push(Entry::new("dispute", by.clone(), &body));
     unit.events.push(Event { topic: "payment.disputed", body });
     Ok(())
 }
@@ -94,7 +94,7 @@ pub fn find(
             dispute.found = Some(found);
         }
     });
-    unit.entries.push(Entry { kind: "dispute", account: payment.payer, body });
+    unit.entries.push(Entry::new("dispute", payment.payer, &body));
     Ok(())
 }
 
@@ -124,6 +124,6 @@ pub fn note(
             account.signals.remove(0);
         }
     });
-    unit.entries.push(Entry { kind: "signal", account: id.clone(), body: json!({ "signal": signal, "by": by }) });
+    unit.entries.push(Entry::new("signal", id.clone(), &json!({ "signal": signal, "by": by })));
     Ok(rules.fraud_ppm(unit.accounts.get(id).expect("was there")))
 }

@@ -17,7 +17,6 @@ use plimsoll_model::grant::{
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::{Age, Money, Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::judge::{self, By, Judged, RefuseSettlement};
 use super::{Basis, Rules};
@@ -94,6 +93,15 @@ pub struct Decided {
     pub curve: Vec<(Age, Decision)>,
 }
 
+/// The log's entry of a grant.
+#[derive(Serialize)]
+struct Granted {
+    jti: TokenId,
+    seq: u64,
+    jkt: Thumbprint,
+    decided: Decided,
+}
+
 /// What a sync reads.
 pub fn needs(sync: &Sync) -> Needs {
     let mut needs = Needs::default();
@@ -157,6 +165,7 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
     terms.ask_at = Ppm::new(ASK_AT).ok();
     terms.features = Some(features.clone());
     terms.model = model(rules);
+    terms.policy_sha256 = rules.policy_sha256;
     let grant = issue(rules.policy, &curve, &situation, &terms)?;
 
     let record = GrantRecord {
@@ -189,8 +198,8 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
         policy: grant.pol.map(|p| p.to_string()).unwrap_or_default(),
         curve: curve.clone(),
     };
-    let body = json!({ "jti": jti, "seq": grant.seq, "jkt": sync.jkt, "decided": decided });
-    unit.entries.push(Entry { kind: "grant", account: id.clone(), body });
+    let told = Granted { jti, seq: grant.seq, jkt: sync.jkt, decided };
+    unit.entries.push(Entry::new("grant", id.clone(), &told));
     unit.grants.put(jti, record);
     Ok(Synced { grant, curve, payments: judged, balance: (balance, version) })
 }

@@ -101,6 +101,7 @@ impl World {
         let rules = Rules {
             issuer: "tng.example",
             policy: &self.policy,
+            policy_sha256: None,
             basis: self.evaluator.as_ref().map_or(Basis::Floor, Basis::Model),
             granted_ppm: self.granted_ppm,
             overdraft: self.overdraft,
@@ -522,12 +523,13 @@ fn a_logged_decision_can_be_made_again_to_the_bit() {
     let payer = world.holder("payer", 1, 100_000);
     world.granted_ppm = [900_000; Tier::COUNT];
     let synced = world.sync_as(&payer, 1, 1, &[]).expect("syncs");
-    let entry = world.entries.iter().rfind(|e| e.kind == "grant").expect("logged").body.clone();
+    let entry = world.entries.iter().rfind(|e| e.kind == "grant").expect("logged").told();
     let decided = serde_json::from_value(entry["decided"].clone()).expect("reads");
     let evaluator = world.evaluator.as_ref().expect("a model");
     let rules = Rules {
         issuer: "another",
         policy: &world.policy,
+        policy_sha256: None,
         basis: Basis::Model(evaluator),
         granted_ppm: [1; Tier::COUNT],
         overdraft: Overdraft::Payee,

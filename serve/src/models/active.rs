@@ -10,6 +10,7 @@ use plimsoll_model::artifact::Release;
 use plimsoll_model::grant::{Bytes, Model};
 use plimsoll_model::policy::Policy;
 use plimsoll_model::{Tier, UtcSeconds};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::rollout::{Digest, EVERYONE};
@@ -37,6 +38,8 @@ pub struct Released {
     release: Release,
     install_until: UtcSeconds,
     timestamp_version: u64,
+    /// The newest signed timestamp, as it is handed to devices.
+    timestamp: Option<Box<RawValue>>,
     files: Vec<(String, Buffer)>,
 }
 
@@ -52,8 +55,10 @@ impl Active {
     /// * `files`: those it was verified from.
     pub(super) fn release(evaluator: Evaluator, verified: &Verified, files: Vec<(String, Buffer)>) -> Self {
         let policy_sha256 = Bytes(Sha256::digest(evaluator.policy().to_json()).into());
+        let timestamp = files.iter().find(|(path, _)| path == TIMESTAMP);
         let released = Released {
             evaluator,
+            timestamp: timestamp.and_then(|(_, bytes)| serde_json::from_slice(bytes).ok()),
             release: verified.release().clone(),
             install_until: verified.install_until(),
             timestamp_version: verified.floors().version(Role::Timestamp),
@@ -155,6 +160,11 @@ impl Released {
     /// The newest metadata that leads to it: what its devices are to begin with.
     pub fn timestamp(&self) -> &Buffer {
         self.file(TIMESTAMP).expect("a release was verified from its timestamp")
+    }
+
+    /// The same, to put into an answer.
+    pub fn timestamp_json(&self) -> Option<&RawValue> {
+        self.timestamp.as_deref()
     }
 
     /// Version of that metadata.

@@ -175,7 +175,7 @@ impl Changes {
         let mut head = chain.head;
         let mut log = Vec::with_capacity(unit.entries.len());
         for (entry, at) in unit.entries.iter().zip(&times.entries) {
-            let link = Link::after(&head, *at, entry.kind, entry.account.as_str(), json(&entry.body));
+            let link = Link::after(&head, *at, entry.kind, entry.account.as_str(), entry.body.clone());
             head = link.head();
             log.push(link);
         }

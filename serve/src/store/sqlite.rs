@@ -40,12 +40,16 @@ impl File {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
+            // An account's row has some 4 kB: with smaller pages every one of them would have a page of overflow.
+            .page_size(8_192)
             .journal_mode(SqliteJournalMode::Wal)
             // An answer is given after the commit, so the commit has to be on the disk: NORMAL may lose the last ones.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .statement_cache_capacity(PREPARED)
             .pragma("cache_size", "-65536")
+            // Pages that every batch touches are then copied into the file once in many batches.
+            .pragma("wal_autocheckpoint", "4096")
             // After a large batch the log shrinks again.
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();

@@ -97,7 +97,7 @@ pub(crate) fn key(client: &str, name: &str) -> ReplyKey {
 }
 
 pub(crate) fn entry(of: &str, number: u64) -> Entry {
-    Entry { kind: "test", account: id(of), body: json!({ "number": number }) }
+    Entry::new("test", id(of), &json!({ "number": number }))
 }
 
 pub(crate) fn event(number: u64) -> Event {

@@ -70,6 +70,7 @@ impl Service {
         let rules = |at: i64, granted_ppm| Rules {
             issuer: "tng.example",
             policy: active.policy(),
+            policy_sha256: None,
             basis: active.basis(),
             granted_ppm: [granted_ppm; Tier::COUNT],
             overdraft: Overdraft::Issuer,
@@ -108,9 +109,8 @@ impl Service {
             sync(&mut unit, &rules(at, granted_ppm), &request, jti).expect("syncs");
             self.grants.insert(jti, unit.grants.get(&jti).expect("was issued").clone());
             for entry in unit.entries.drain(..) {
-                let body = serde_json::to_vec(&entry.body).expect("JSON");
                 let head = self.links.last().expect("there is a first").head();
-                self.links.push(Link::after(&head, NOW.plus(at), entry.kind, entry.account.as_str(), body));
+                self.links.push(Link::after(&head, NOW.plus(at), entry.kind, entry.account.as_str(), entry.body));
             }
         }
     }
@@ -304,7 +304,7 @@ async fn the_log_of_a_store_is_replayed_and_an_edit_in_its_file_is_found() {
         let body: Value = serde_json::from_slice(&link.body).expect("JSON");
         let needs = Needs { grants: [jti].into(), ..Needs::default() };
         let work = move |unit: &mut Unit| {
-            unit.entries.push(crate::unit::Entry { kind: "grant", account: account.clone(), body: body.clone() });
+            unit.entries.push(crate::unit::Entry::new("grant", account.clone(), &body));
             unit.grants.put(jti, record.clone());
         };
         store.run(link.at, needs, work).await.expect("commits");

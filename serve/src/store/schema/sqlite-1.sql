@@ -31,9 +31,8 @@ CREATE TABLE grants (
     seq INTEGER NOT NULL,
     iat INTEGER NOT NULL,
     body BLOB NOT NULL,
-    UNIQUE (jkt, seq)
+    UNIQUE (account, jkt, seq)
 ) STRICT;
-CREATE INDEX grants_of_account ON grants (account, iat, jti);
 
 -- `disputed_at` is 0 unless somebody has to look at a dispute.
 CREATE TABLE payments (
