@@ -98,7 +98,10 @@ impl Evaluator {
         if sha256_hex(verified.golden()) != manifest.golden_sha256 {
             return inconsistent("the golden vectors are not the manifest's");
         }
-        if certificate.ages != manifest.ages || certificate.window_h != manifest.window_h || manifest.ages.is_empty() {
+        if certificate.terms.ages != manifest.ages
+            || certificate.terms.window_h != manifest.window_h
+            || manifest.ages.is_empty()
+        {
             return inconsistent("certificate and manifest name other ages or windows");
         }
         let policy = Policy::from_json(verified.policy())?;

@@ -4,14 +4,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{GapScale, Target};
 use crate::money::{Currency, Money};
 use crate::quantile::Ppm;
 use crate::time::{Age, UtcSeconds};
 use crate::transaction::Tier;
 
+pub use crate::certificate::{
+    Basis, Cell, Certificate, Compared, Expected, Objective, Rule, Span, Terms, Tested, TierTerms,
+};
+
 /// The version of the objects in this module.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// The engine version that this build is; a manifest names the oldest and newest that may run it.
 pub const ENGINE: u32 = 1;
 /// An artifact may not be larger than this (the seed's 2 MB).
@@ -118,128 +121,6 @@ pub struct MonotoneClaim {
     pub increasing: bool,
     /// Pairs of leaves that were compared.
     pub pairs: u64,
-}
-
-/// The promise: `P(S < L) ≤ alpha` at every certified age, with confidence `1 − delta`, per tier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Risk: at most this share of windows may have less headroom than the limit.
-    pub alpha: Ppm,
-    /// The chance that calibration was lucky.
-    pub delta: Ppm,
-    /// Share of `delta` spent on asking whether plain min(balance, cap) is already safe.
-    pub delta_plain: Ppm,
-    /// Which flows count against the limit.
-    pub target: Target,
-    /// Hours of the window after evaluation.
-    pub window_h: u32,
-    /// Ages, each of which was tested.
-    pub ages: Vec<Age>,
-    /// Lower-case hex SHA-256 of the calibration log, from which everything below can be derived again.
-    pub calibration_sha256: String,
-    /// First and last sync in it.
-    pub calibration_from: UtcSeconds,
-    /// See `calibration_from`.
-    pub calibration_to: UtcSeconds,
-    /// Lower-case hex SHA-256 of the history the model was trained, calibrated and tested on.
-    pub data_sha256: String,
-    /// One per tier of the programme, rising.
-    pub cells: Vec<Cell>,
-}
-
-impl Certificate {
-    /// The cell of a tier.
-    pub fn cell(&self, tier: Tier) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.tier == tier)
-    }
-}
-
-/// The operating point of one tier and how it was come by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
-    /// The group.
-    pub tier: Tier,
-    /// How its limit is computed.
-    pub rule: Rule,
-    /// On what ground.
-    pub basis: Basis,
-    /// Accounts of this tier in the calibration set.
-    pub accounts: u32,
-    /// Windows (sync points) of those accounts.
-    pub windows: u32,
-    /// Mean over accounts of the share of violated windows, at the worst age, parts per million, rounded up.
-    pub violation_ppm: u32,
-    /// The smallest betting e-value over the ages, in thousandths, rounded down.
-    pub e_value_milli: u64,
-    /// What it did on accounts and times that took no part in training or calibration.
-    pub test: Option<Tested>,
-}
-
-/// How a limit is computed in a cell, before caps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Rule {
-    /// `min(balance, cap)`: the simplest rule, where it keeps the promise.
-    Balance,
-    /// The forest's quantile with a calibrated gap scale.
-    Gap {
-        /// Which quantile.
-        level: Ppm,
-        /// The calibrated scalar.
-        scale: GapScale,
-    },
-    /// Nothing certifies: the programme's fallback amount.
-    Fallback {
-        /// Minor units.
-        amount: Money,
-    },
-}
-
-impl Rule {
-    /// The limit on a balance before caps, minor units, rounded down.
-    ///
-    /// * `levels`, `steps`: the forest's uncrossed outputs and the level of each. A level that is not among them grants
-    ///   nothing.
-    pub fn limit(self, balance: Money, levels: &[Ppm], steps: &[i32]) -> Money {
-        match self {
-            Self::Balance => balance,
-            Self::Gap { level, scale } => {
-                let column = levels.iter().position(|l| *l == level);
-                let steps = column.and_then(|c| steps.get(c)).copied().unwrap_or(0);
-                scale.limit(balance, steps)
-            }
-            Self::Fallback { amount } => amount.min(balance),
-        }
-    }
-}
-
-/// On what ground a cell stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Basis {
-    /// Its own accounts passed the test.
-    Certified,
-    /// Too few accounts: the more conservative of the pooled point and the next lower tier. No promise of its own.
-    Borrowed,
-    /// The programme's fallback.
-    Fallback,
-}
-
-/// Realised on the test split, at the worst certified age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tested {
-    /// Accounts.
-    pub accounts: u32,
-    /// Windows.
-    pub windows: u32,
-    /// Mean over accounts of the share of violated windows, parts per million.
-    pub violation_ppm: u32,
-    /// 95 % interval of that mean: lower end (betting confidence sequence at fixed n).
-    pub low_ppm: u32,
-    /// Upper end.
-    pub high_ppm: u32,
 }
 
 /// Lower-case hex.

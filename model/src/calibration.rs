@@ -84,74 +84,113 @@ pub fn e_value(alpha: f64, shares: impl IntoIterator<Item = f64>) -> f64 {
     })
 }
 
+/// Whether `times` as many accounts like those that gave this e-value would certify: a forecast, not a test.
+pub fn would_certify(e_value: f64, times: f64, delta: f64) -> bool {
+    libm::log(e_value) * times >= libm::log(1.0 / delta)
+}
+
 /// Accounts without a single violation that are needed to reach `1 / delta`: what calibration can say in advance.
 pub fn accounts_needed(alpha: f64, delta: f64) -> u64 {
     (libm::log(1.0 / delta) / libm::log1p(STAKE * alpha)).ceil() as u64
 }
 
-/// One account's share of violated windows at one age.
+/// The smallest α that so many accounts could certify, if none of them violated: the other way round.
+pub fn alpha_min(accounts: u64, delta: f64) -> f64 {
+    if accounts == 0 { 1.0 } else { (libm::expm1(libm::log(1.0 / delta) / accounts as f64) / STAKE).min(1.0) }
+}
+
+/// What one account's windows came to at one age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
     /// Windows whose headroom was below the limit.
     pub violated: u32,
+    /// What was missing from them, minor units.
+    pub missing: u64,
     /// Windows.
     pub windows: u32,
 }
 
 impl Violations {
-    /// The share, 0 without windows.
+    /// The share violated, 0 without windows.
     pub fn share(self) -> f64 {
         if self.windows == 0 { 0.0 } else { f64::from(self.violated) / f64::from(self.windows) }
     }
+
+    /// Missing on average from a window, minor units.
+    pub fn mean_missing(self) -> f64 {
+        if self.windows == 0 { 0.0 } else { self.missing as f64 / f64::from(self.windows) }
+    }
+}
+
+/// What is promised of a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promise {
+    /// `P(S < L)` at most.
+    pub alpha: f64,
+    /// `E[(L − S)⁺]` at most, minor units, and the cap that no loss can exceed; none without a cap.
+    pub money: Option<(f64, f64)>,
 }
 
 /// What a candidate did on the calibration accounts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// The smallest e-value over the ages.
+    /// The smallest e-value over the ages, against `P(S < L) > α`.
     pub e_value: f64,
+    /// The smallest over the ages, against `E[(L − S)⁺] > β`, where that is promised.
+    pub money_e_value: Option<f64>,
     /// The largest mean violation share over the ages.
     pub violation: f64,
+    /// The largest mean of what was missing over the ages, minor units.
+    pub missing: f64,
     /// Accounts.
     pub accounts: usize,
 }
 
 impl Verdict {
-    /// Judges one candidate: `by_age[age][account]`.
-    pub fn of(alpha: f64, by_age: &[Vec<Violations>]) -> Self {
-        let mut verdict = Self { e_value: f64::MAX, violation: 0.0, accounts: by_age.first().map_or(0, Vec::len) };
+    /// Judges one candidate: `by_age[age][account]`. Accounts without windows say nothing.
+    pub fn of(promise: Promise, by_age: &[Vec<Violations>]) -> Self {
+        let mut verdict = Self {
+            e_value: if by_age.is_empty() { 0.0 } else { f64::MAX },
+            money_e_value: promise.money.map(|_| if by_age.is_empty() { 0.0 } else { f64::MAX }),
+            violation: 0.0,
+            missing: 0.0,
+            accounts: by_age.first().map_or(0, Vec::len),
+        };
         for accounts in by_age {
-            let shares = || accounts.iter().filter(|v| v.windows > 0).map(|v| v.share());
-            let n = shares().count();
-            verdict.e_value = verdict.e_value.min(e_value(alpha, shares()));
+            let seen = || accounts.iter().filter(|v| v.windows > 0);
+            let n = seen().count();
             verdict.accounts = verdict.accounts.min(n);
-            if n > 0 {
-                verdict.violation = verdict.violation.max(shares().sum::<f64>() / n as f64);
+            verdict.e_value = verdict.e_value.min(e_value(promise.alpha, seen().map(|v| v.share())));
+            if let (Some((beta, cap)), Some(e)) = (promise.money, &mut verdict.money_e_value) {
+                // No loss exceeds the cap, so the share of it is in [0, 1], as the bet needs.
+                *e = e.min(e_value(beta / cap, seen().map(|v| (v.mean_missing() / cap).min(1.0))));
             }
-        }
-        if by_age.is_empty() {
-            verdict.e_value = 0.0;
+            if n > 0 {
+                verdict.violation = verdict.violation.max(seen().map(|v| v.share()).sum::<f64>() / n as f64);
+                verdict.missing = verdict.missing.max(seen().map(|v| v.mean_missing()).sum::<f64>() / n as f64);
+            }
         }
         verdict
     }
 
-    /// Whether the promise is kept with confidence `1 − delta`.
+    /// Whether both promises are kept with confidence `1 − delta`. Each must pass at every age: an intersection-union
+    /// test, which needs no correction.
     pub fn certifies(&self, delta: f64) -> bool {
-        self.e_value >= 1.0 / delta
+        self.e_value >= 1.0 / delta && self.money_e_value.is_none_or(|e| e >= 1.0 / delta)
     }
 }
 
-/// Goes through candidates from the most careful to the boldest and returns the last that certifies.
+/// Goes through candidates from the most careful to the boldest and returns the last that passes.
 /// Stops at the first that does not: going on would need a correction for trying again.
 pub fn boldest<C: Copy>(
     candidates: impl IntoIterator<Item = C>,
-    delta: f64,
+    pass: impl Fn(&Verdict) -> bool,
     mut judge: impl FnMut(C) -> Verdict,
 ) -> Option<(C, Verdict)> {
     let mut best = None;
     for candidate in candidates {
         let verdict = judge(candidate);
-        if !verdict.certifies(delta) {
+        if !pass(&verdict) {
             break;
         }
         best = Some((candidate, verdict));
@@ -230,18 +269,44 @@ mod tests {
 
     #[test]
     fn one_failing_age_stops_the_sequence() {
-        let fine = vec![Violations { violated: 0, windows: 5 }; 400];
+        let fine = vec![Violations { violated: 0, missing: 0, windows: 5 }; 400];
         let mut bad = fine.clone();
-        bad[..40].fill(Violations { violated: 5, windows: 5 });
-        let judge = |bold: bool| Verdict::of(0.01, &[fine.clone(), if bold { bad.clone() } else { fine.clone() }]);
-        let (chosen, verdict) = boldest([false, false, true], 0.05, judge).expect("the careful ones certify");
+        bad[..40].fill(Violations { violated: 5, missing: 5, windows: 5 });
+        let promise = Promise { alpha: 0.01, money: None };
+        let judge = |bold: bool| Verdict::of(promise, &[fine.clone(), if bold { bad.clone() } else { fine.clone() }]);
+        let (chosen, verdict) =
+            boldest([false, false, true], |v| v.certifies(0.05), judge).expect("the careful ones certify");
         assert!(!chosen);
         assert_eq!(verdict.violation, 0.0);
-        assert!(boldest([true, false], 0.05, judge).is_none(), "it stops at the first failure");
+        assert!(boldest([true, false], |v| v.certifies(0.05), judge).is_none(), "it stops at the first failure");
         // Whichever age it is.
-        let first_age_bad = Verdict::of(0.01, &[bad.clone(), fine.clone()]);
+        let first_age_bad = Verdict::of(promise, &[bad.clone(), fine.clone()]);
         assert!(!first_age_bad.certifies(0.05) && first_age_bad.violation > 0.05);
-        assert!(!Verdict::of(0.01, &[]).certifies(0.05), "no data certifies nothing");
+        assert!(!Verdict::of(promise, &[]).certifies(0.05), "no data certifies nothing");
+    }
+
+    #[test]
+    fn few_violations_that_cost_much_break_the_promise_in_money() {
+        // One account in 200 violates half of its windows: 0.25 %, under α = 1 %; each time all of the cap is missing.
+        let costing = |missing| {
+            let mut accounts = vec![Violations { violated: 0, missing: 0, windows: 4 }; 2_000];
+            accounts.iter_mut().step_by(200).for_each(|v| (v.violated, v.missing) = (2, missing));
+            Verdict::of(Promise { alpha: 0.01, money: Some((20.0, 10_000.0)) }, &[accounts])
+        };
+        let (dear, cheap) = (costing(20_000), costing(20));
+        assert!(dear.e_value >= 20.0 && !dear.certifies(0.05), "{dear:?}");
+        assert!(cheap.certifies(0.05), "{cheap:?}");
+        assert_eq!((dear.missing, cheap.missing), (25.0, 0.025));
+    }
+
+    #[test]
+    fn the_tightest_alpha_is_the_one_for_which_the_accounts_just_suffice() {
+        for n in [100, 317, 1_100, 20_000] {
+            let alpha = alpha_min(n, 0.05);
+            assert_eq!(accounts_needed(alpha * 1.000_001, 0.05), n);
+            assert!(accounts_needed(alpha * 0.999, 0.05) > n);
+        }
+        assert_eq!((alpha_min(0, 0.05), alpha_min(1, 0.05)), (1.0, 1.0));
     }
 
     /// Truth known: accounts with a strong effect of their own, true mean just above α. False certificates must

@@ -348,7 +348,7 @@ pub fn decide(
                 let granted = rule.limit(situation.balance, &manifest.levels, steps);
                 match rule {
                     Rule::Fallback { .. } => limit.capped(granted.min(tier.fallback), Bound::Fallback),
-                    Rule::Balance | Rule::Gap { .. } => limit.capped(granted, Bound::Model),
+                    Rule::Balance | Rule::Share { .. } | Rule::Gap { .. } => limit.capped(granted, Bound::Model),
                 }
             }
         };
@@ -428,7 +428,7 @@ fn lowered_by_policy(mut limit: Limit, policy: &Policy, situation: &Situation, c
 pub fn confidence(certificate: &Certificate, tier: Tier) -> f64 {
     use crate::artifact::Basis;
     match certificate.cell(tier) {
-        Some(cell) if cell.basis == Basis::Certified => 1.0 - Ppm::fraction(certificate.alpha),
+        Some(cell) if cell.basis == Basis::Certified => 1.0 - Ppm::fraction(certificate.terms.alpha),
         _ => 0.0,
     }
 }
@@ -436,7 +436,7 @@ pub fn confidence(certificate: &Certificate, tier: Tier) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::{Basis, Cell, ENGINE, SCHEMA, TierCap};
+    use crate::artifact::{Basis, Cell, ENGINE, SCHEMA, Terms, TierCap};
     use crate::calibration::{GapScale, Target};
     use crate::forest::ONE;
 
@@ -479,33 +479,21 @@ mod tests {
 
     fn certificate() -> Certificate {
         let level = Ppm::new(10_000).expect("1 %");
-        let cell = |t, rule, basis| Cell {
-            tier: tier(t),
-            rule,
-            basis,
-            accounts: 1_000,
-            windows: 9_000,
-            violation_ppm: 100,
-            e_value_milli: 25_000,
-            test: None,
-        };
+        let cell = |t, rule, basis| Cell::new(tier(t), rule, basis);
+        let (alpha, delta) = (Ppm::new(5_000).expect("0.5 %"), Ppm::new(50_000).expect("5 %"));
         Certificate {
             schema: SCHEMA,
-            alpha: Ppm::new(5_000).expect("0.5 %"),
-            delta: Ppm::new(50_000).expect("5 %"),
-            delta_plain: Ppm::new(200_000).expect("20 %"),
-            target: Target::Strict,
-            window_h: 72,
-            ages: manifest().ages,
-            calibration_sha256: String::new(),
+            terms: Terms::new(alpha, delta, Target::Strict, 72, manifest().ages),
+            calibration_root: String::new(),
+            calibration_rows: 0,
             calibration_from: SYNC,
             calibration_to: SYNC,
-            data_sha256: String::new(),
             cells: vec![
                 cell(0, Rule::Fallback { amount: money(0) }, Basis::Fallback),
                 cell(1, Rule::Balance, Basis::Certified),
                 cell(2, Rule::Gap { level, scale: GapScale::ONE }, Basis::Certified),
             ],
+            limits_of_use: Vec::new(),
         }
     }
 

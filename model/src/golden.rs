@@ -81,7 +81,7 @@ impl Golden {
             let mut case = Case::made_up(seed, currency, offset);
             let (mut features, balance) = case.replay().expect("the made-up history is in order and small");
             case.feature_bits = features.0.iter().map(|v| canonical_bits(*v)).collect();
-            for age in &certificate.ages {
+            for age in &certificate.terms.ages {
                 features.set_age(*age);
                 let steps = forest.evaluate(&features.0);
                 case.outputs.push((*age, steps.clone(), case.limit(levels, certificate, balance, steps)));
@@ -276,30 +276,19 @@ mod tests {
     };
 
     fn certificate(scale: u32) -> Certificate {
-        use crate::artifact::{Basis, Cell, Rule, SCHEMA};
-        let cell = |level| Cell {
-            tier: Tier::new(level).expect("a tier"),
-            rule: Rule::Gap { level: LEVEL, scale: crate::calibration::GapScale(scale) },
-            basis: Basis::Certified,
-            accounts: 1,
-            windows: 1,
-            violation_ppm: 0,
-            e_value_milli: 0,
-            test: None,
-        };
+        use crate::artifact::{Basis, Cell, Rule, SCHEMA, Terms};
+        let rule = Rule::Gap { level: LEVEL, scale: crate::calibration::GapScale(scale) };
+        let cell = |level| Cell::new(Tier::new(level).expect("a tier"), rule, Basis::Certified);
+        let ages = vec![Age(0), Age::hours(72)];
         Certificate {
             schema: SCHEMA,
-            alpha: LEVEL,
-            delta: LEVEL,
-            delta_plain: LEVEL,
-            target: crate::calibration::Target::Strict,
-            window_h: 72,
-            ages: vec![Age(0), Age::hours(72)],
-            calibration_sha256: String::new(),
+            terms: Terms::new(LEVEL, LEVEL, crate::calibration::Target::Strict, 72, ages),
+            calibration_root: String::new(),
+            calibration_rows: 0,
             calibration_from: UtcSeconds(0),
             calibration_to: UtcSeconds(0),
-            data_sha256: String::new(),
             cells: (0..3).map(cell).collect(),
+            limits_of_use: Vec::new(),
         }
     }
 

@@ -44,6 +44,10 @@ pub mod golden;
 
 pub mod artifact;
 
+pub mod certificate;
+
+pub mod merkle;
+
 pub mod grant;
 
 pub use money::{Currency, Flow, Money};

@@ -110,7 +110,7 @@ impl Monitor {
 
     /// Watches the promise of a certificate.
     pub fn of(manifest: &Manifest, certificate: &Certificate) -> Self {
-        Self::new(manifest.model_version, certificate.alpha, certificate.delta)
+        Self::new(manifest.model_version, certificate.terms.alpha, certificate.terms.delta)
     }
 
     /// For a model that is installed: a newer one begins with a clean slate, any other keeps what is known.

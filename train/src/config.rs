@@ -1,5 +1,6 @@
 //! The training configuration: a TOML file in which every key has a documented default.
 
+use plimsoll_model::artifact::Objective;
 use plimsoll_model::calibration::{Target, accounts_needed};
 use plimsoll_model::policy::{BadPolicy, Policy};
 use plimsoll_model::quantile::Ppm;
@@ -41,8 +42,10 @@ pub struct Config {
 pub struct SplitConfig {
     /// Share of accounts that calibrate, in thousandths.
     pub calibrate_milli: u32,
-    /// Share of accounts that test, in thousandths. The rest teach.
+    /// Share of accounts that test, in thousandths.
     pub test_milli: u32,
+    /// Share of accounts that choose between rules, in thousandths. The rest teach.
+    pub choose_milli: u32,
     /// Share of the days, in thousandths, that teach; ignored when `train_until` is given.
     pub train_days_milli: u32,
     /// Share of the days, in thousandths, that calibrate; ignored when `calibrate_until` is given.
@@ -62,6 +65,7 @@ impl Default for SplitConfig {
         Self {
             calibrate_milli: 350,
             test_milli: 200,
+            choose_milli: 100,
             train_days_milli: 600,
             calibrate_days_milli: 200,
             train_until: None,
@@ -72,42 +76,41 @@ impl Default for SplitConfig {
     }
 }
 
-/// The promise: `P(S < L) ≤ alpha` at each age, per tier, with confidence `1 − delta`.
+/// The promise: `P(S < L) ≤ alpha` and `E[(L − S)⁺] ≤ beta` at each age, per tier, with confidence `1 − delta`; and what
+/// is wanted of limits that keep it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrationConfig {
     /// Risk, parts per million.
     pub alpha: Ppm,
-    /// The chance that calibration was lucky, parts per million.
+    /// Risk in money, parts per million of the tier's cap; as much as `alpha` when not given, and then it follows from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta: Option<Ppm>,
+    /// The chance that calibration was lucky, parts per million, over all `tries`.
     pub delta: Ppm,
-    /// Share of `delta` spent on asking whether plain min(balance, cap) is already safe, parts per million.
-    pub delta_plain: Ppm,
-    /// The quantile whose gap is scaled; one of `boost.levels`, fixed before calibration.
-    /// 1 % serves `alpha` ≥ 0.5 %; 0.25 % serves 0.1 %.
-    pub level: Ppm,
+    /// How many certifications the calibration accounts are to serve, this one included: each has `delta / tries`.
+    pub tries: u32,
+    /// What decides between rules.
+    pub objective: Objective,
 }
 
 impl Default for CalibrationConfig {
     fn default() -> Self {
         let ppm = |v| Ppm::new(v).expect("between 0 and 1");
-        Self { alpha: ppm(5_000), delta: ppm(50_000), delta_plain: ppm(200_000), level: ppm(10_000) }
+        Self { alpha: ppm(5_000), beta: None, delta: ppm(50_000), tries: 1, objective: Objective::default() }
     }
 }
 
 impl CalibrationConfig {
-    /// The part of δ for the plain rule.
-    pub fn delta_for_plain(&self) -> f64 {
-        self.delta.fraction() * self.delta_plain.fraction()
+    /// What is promised in money.
+    pub fn beta(&self) -> Ppm {
+        self.beta.unwrap_or(self.alpha)
     }
 
-    /// The part of δ for the scaled rule.
-    pub fn delta_for_scaled(&self) -> f64 {
-        self.delta.fraction() * (1.0 - self.delta_plain.fraction())
-    }
-
-    /// Accounts without any violation that a tier needs before its scaled rule can certify.
+    /// Accounts without any violation that a tier needs before its limit can certify.
     pub fn accounts_needed(&self) -> u64 {
-        accounts_needed(self.alpha.fraction(), self.delta_for_scaled())
+        let strictest = self.alpha.min(self.beta()).fraction();
+        accounts_needed(strictest, self.delta.fraction() / f64::from(self.tries.max(1)))
     }
 }
 
@@ -179,8 +182,9 @@ impl Config {
             return wrong("model_version", "start at 1");
         }
         let s = &self.split;
-        if s.calibrate_milli == 0 || s.test_milli == 0 || s.calibrate_milli + s.test_milli >= 1_000 {
-            return wrong("split.calibrate_milli", "with test_milli it must leave accounts to teach");
+        let shares = [s.calibrate_milli, s.test_milli, s.choose_milli];
+        if shares.contains(&0) || shares.iter().map(|v| u64::from(*v)).sum::<u64>() >= 1_000 {
+            return wrong("split.calibrate_milli", "with test_milli and choose_milli it must leave accounts to teach");
         }
         if s.train_days_milli == 0
             || s.calibrate_days_milli == 0
@@ -198,8 +202,17 @@ impl Config {
             return wrong("ages_min", "list ages rising, each once");
         }
         self.boost.validate()?;
-        if !self.boost.levels.contains(&self.calibration.level) {
-            return wrong("calibration.level", "must be one of boost.levels");
+        let c = &self.calibration;
+        if c.tries == 0 || c.tries > 1_000 {
+            return wrong("calibration.tries", "must be from 1 to 1,000");
+        }
+        let o = &c.objective;
+        let weights = [o.served_milli, o.useful_milli, o.limit_milli];
+        if weights.iter().any(|w| *w > 1_000) || weights == [0; 3] {
+            return wrong("calibration.objective.served_milli", "weights are 0 to 1,000, and one must be above 0");
+        }
+        if o.useful_from_milli > 1_000 || o.simpler_within_milli > 1_000 {
+            return wrong("calibration.objective.useful_from_milli", "shares are at most 1,000 thousandths");
         }
         if self.calibration.accounts_needed() > u64::from(u32::MAX) {
             return wrong("calibration.alpha", "no number of accounts could certify it");
@@ -283,8 +296,10 @@ mod tests {
         let refused = |text: &str| Config::from_toml(text).expect_err(text).to_string();
         assert!(refused("sed = 1").contains("sed"));
         assert!(refused("[calibration]\nalpha = 0").contains("alpha"));
-        assert!(refused("[calibration]\nlevel = 20_000").contains("calibration.level"));
+        assert!(refused("[calibration]\ntries = 0").contains("calibration.tries"));
         assert!(refused("[split]\ntest_milli = 900").contains("split."));
+        assert!(refused("[calibration.objective]\nserved_milli = 1_001").contains("objective.served_milli"));
+        assert!(refused("[split]\nchoose_milli = 0").contains("choose_milli"));
         assert!(refused("model_id = \"Å\"").contains("model_id"));
         assert!(refused("ages_min = [60, 0]").contains("ages_min"));
     }

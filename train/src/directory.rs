@@ -1,6 +1,6 @@
 //! The run directory: `config.toml`, `model.onnx`, `policy.json`, `golden.json`, `release.json` (manifest and certificate),
-//! `calibration.csv` (what the certificate is derived from), `metrics.json` and `report.html`: everything that publishing
-//! and checking need.
+//! `certificate.json` (the certificate alone, canonical), `calibration.csv` (what it is derived from), `metrics.json` and
+//! `report.html`: everything that publishing and checking need.
 
 use std::path::Path;
 
@@ -19,13 +19,14 @@ impl Run {
     /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
     pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
         let staging = Staging::new(dir)?;
-        let contents: [(&str, Vec<u8>); 8] = [
+        let contents: [(&str, Vec<u8>); 9] = [
             ("config.toml", self.config.to_toml().into_bytes()),
             ("model.onnx", self.model.clone()),
             ("policy.json", self.policy.to_json()),
             ("golden.json", self.golden.clone()),
             ("release.json", pretty(&self.release)),
-            ("calibration.csv", log::write(&self.calibration, &self.release.manifest.ages)),
+            ("certificate.json", log::canonical(&self.release.certificate).into_bytes()),
+            ("calibration.csv", log::write(&self.log)),
             ("metrics.json", pretty(&self.metrics)),
             ("report.html", report::html(self).into_bytes()),
         ];
@@ -49,7 +50,7 @@ impl Run {
         let text = String::from_utf8(read("config.toml")?).map_err(|e| bad("config.toml", e.to_string()))?;
         let release: Release =
             serde_json::from_slice(&read("release.json")?).map_err(|e| bad("release.json", e.to_string()))?;
-        let calibration = log::read(&read("calibration.csv")?).map_err(|e| bad("calibration.csv", e))?;
+        let log = log::read(&read("calibration.csv")?).map_err(|e| bad("calibration.csv", e))?;
         Ok(Self {
             config: Config::from_toml(&text).map_err(|e| bad("config.toml", e.to_string()))?,
             policy: Policy::from_json(&read("policy.json")?).map_err(|e| bad("policy.json", e.to_string()))?,
@@ -57,7 +58,7 @@ impl Run {
             golden: read("golden.json")?,
             metrics: serde_json::from_slice(&read("metrics.json")?).map_err(|e| bad("metrics.json", e.to_string()))?,
             release,
-            calibration,
+            log,
         })
     }
 }

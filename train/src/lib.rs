@@ -14,6 +14,8 @@ pub mod config;
 
 pub mod windows;
 
+pub mod study;
+
 pub mod run;
 
 pub mod log;

@@ -1,17 +1,16 @@
 //! What a run did, measured on accounts and times that took no part in it: for the report and for machines.
 
 use plimsoll_model::Tier;
-use plimsoll_model::artifact::Cell;
+use plimsoll_model::artifact::{Cell, Rule};
 use plimsoll_model::features::Feature;
-use plimsoll_model::forest::{Forest, uncross};
-use plimsoll_model::policy::Policy;
+use plimsoll_model::forest::{Forest, ONE, uncross};
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::Age;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::boost::pinball;
-use crate::calibrate::{Candidate, Family, Group, Outcome, Scored, candidate};
+use crate::calibrate::{Candidate, Family, Group, Log, Outcome, candidate};
 use crate::config::Config;
 use crate::windows::{Skipped, Windows};
 
@@ -22,6 +21,8 @@ pub struct Metrics {
     pub windows: [usize; 3],
     /// Accounts that did.
     pub accounts: [usize; 3],
+    /// Accounts that chose between rules.
+    pub choosers: usize,
     /// Accounts that gave no window.
     pub skipped: Skipped,
     /// Nodes of all trees.
@@ -83,44 +84,31 @@ pub struct Comparison {
 
 impl Metrics {
     /// Measures.
-    #[allow(clippy::too_many_arguments)] // a report looks at everything
-    pub fn of(
-        forest: &Forest,
-        windows: &Windows,
-        calibration: &[Scored],
-        test: &[Scored],
-        cells: &[Cell],
-        ages: &[Age],
-        policy: &Policy,
-        config: &Config,
-        model: &[u8],
-    ) -> Self {
-        let n = ages.len();
-        let delta = config.calibration.delta_for_scaled();
+    pub fn of(forest: &Forest, windows: &Windows, log: &Log, cells: &[Cell], config: &Config, model: &[u8]) -> Self {
+        let terms = &log.terms;
         let fraction_of = |tier: Tier| {
-            let group = Group::of(calibration, Some(tier), n, policy);
-            let found = group.search(Family::Fraction, config.calibration.alpha, delta);
-            found.map_or(Candidate::Fraction(0), |(c, _)| c)
+            let found = Group::of(&log.calibrate, Some(tier), terms).search(Family::Share, terms.delta_each());
+            found.map_or(Candidate::Share(0), |(_, c, _)| c)
         };
-        let fractions: Vec<(Tier, Candidate)> = policy.tiers.iter().map(|t| (t.tier, fraction_of(t.tier))).collect();
+        let fractions: Vec<(Tier, Candidate)> = terms.tiers.iter().map(|t| (t.tier, fraction_of(t.tier))).collect();
         let rule_in = |table: &[(Tier, Candidate)], tier: Tier| {
-            table.iter().find(|(t, _)| *t == tier).map_or(Candidate::Fraction(0), |(_, c)| *c)
+            table.iter().find(|(t, _)| *t == tier).map_or(Candidate::Share(0), |(_, c)| *c)
         };
-        let shipped: Vec<(Tier, Candidate)> = cells.iter().map(|c| (c.tier, candidate(c.rule))).collect();
+        let shipped: Vec<(Tier, Candidate)> = cells.iter().map(|c| (c.tier, candidate(c.rule, terms))).collect();
         let compare = |tier: Option<Tier>| {
-            let group = Group::of(test, tier, n, policy);
+            let group = Group::of(&log.test, tier, terms);
             let fraction = tier.map(|t| rule_in(&fractions, t));
             Comparison {
                 shipped: group.outcome(&|t| rule_in(&shipped, t)),
                 fraction: group.outcome(&|t| rule_in(&fractions, t)),
                 fraction_400ths: match fraction {
-                    Some(Candidate::Fraction(f)) => Some(f),
+                    Some(Candidate::Share(steps)) => Some((u64::from(steps) * 400).div_ceil(u64::from(ONE)) as u32),
                     _ => None,
                 },
                 plain: group.outcome(&|_| Candidate::Plain),
             }
         };
-        let everyone = Group::of(test, None, n, policy);
+        let everyone = Group::of(&log.test, None, terms);
         let frontier = |family: Family| -> Vec<(f64, f64)> {
             let all = family.candidates();
             let step = (all.len() / 60).max(1);
@@ -131,7 +119,13 @@ impl Metrics {
             let chosen: Vec<Candidate> = all.iter().rev().step_by(step).rev().copied().collect();
             chosen.par_iter().map(point).collect()
         };
-        let (pinball, reliability) = coverage(forest, windows, ages, config);
+        // The level that ships in most tiers stands for the model.
+        let ships = |level: usize| {
+            let of = |c: &&Cell| matches!(c.rule, Rule::Gap { level: l, .. } if terms.levels.get(level) == Some(&l));
+            cells.iter().filter(of).count()
+        };
+        let level = (0..terms.levels.len()).rev().max_by_key(|l| ships(*l)).unwrap_or(0);
+        let (pinball, reliability) = coverage(forest, windows, &terms.ages, config);
         let accounts = |w: &[crate::windows::Window]| w.chunk_by(|a, b| a.account == b.account).count();
         let mut splits: Vec<(String, usize)> =
             plimsoll_model::features::FEATURES.iter().map(|f| f.name.to_owned()).zip(split_counts(forest)).collect();
@@ -139,6 +133,7 @@ impl Metrics {
         Self {
             windows: [windows.train.len(), windows.calibrate.len(), windows.test.len()],
             accounts: [accounts(&windows.train), accounts(&windows.calibrate), accounts(&windows.test)],
+            choosers: accounts(&windows.choose),
             skipped: windows.skipped,
             nodes: forest.node_count(),
             model_bytes: model.len(),
@@ -146,9 +141,9 @@ impl Metrics {
             pinball,
             reliability,
             overall: compare(None),
-            tiers: policy.tiers.iter().map(|t| (t.tier, compare(Some(t.tier)))).collect(),
-            frontier_model: frontier(Family::Gap),
-            frontier_fraction: frontier(Family::Fraction),
+            tiers: terms.tiers.iter().map(|t| (t.tier, compare(Some(t.tier)))).collect(),
+            frontier_model: frontier(Family::Gap { level }),
+            frontier_fraction: frontier(Family::Share),
             splits,
         }
     }

@@ -4,6 +4,7 @@ use minijinja::{Environment, context};
 use plimsoll_model::Money;
 use plimsoll_model::artifact::{Basis, Cell, Rule};
 use plimsoll_model::calibration::Target;
+use plimsoll_model::forest::ONE;
 
 use crate::calibrate::Outcome;
 use crate::plot::{Axis, Plot, Series};
@@ -13,6 +14,7 @@ use crate::run::Run;
 pub fn rule_says(cell: &Cell, run_currency: plimsoll_model::Currency) -> String {
     match cell.rule {
         Rule::Balance => "min(balance, cap)".into(),
+        Rule::Share { steps } => format!("{:.2} % of the balance", f64::from(steps) / f64::from(ONE) * 100.0),
         Rule::Gap { level, scale } => format!("gap of the {level} quantile × {:.3}", f64::from(scale.0) / 65_536.0),
         Rule::Fallback { amount } => format!("fallback {} {run_currency}", run_currency.show(amount)),
     }
@@ -90,12 +92,12 @@ pub fn html(run: &Run) -> String {
             model_version => run.release.manifest.model_version,
             programme => run.policy.programme.clone(),
             currency => currency.code().to_owned(),
-            alpha => certificate.alpha.to_string(),
-            delta => certificate.delta.to_string(),
-            confidence => format!("{} %", 100.0 - certificate.delta.fraction() * 100.0),
-            target => match certificate.target { Target::Strict => "strict", Target::Committed => "committed" },
-            window_h => certificate.window_h,
-            ages => certificate.ages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            alpha => certificate.terms.alpha.to_string(),
+            delta => certificate.terms.delta.to_string(),
+            confidence => format!("{} %", 100.0 - certificate.terms.delta.fraction() * 100.0),
+            target => match certificate.terms.target { Target::Strict => "strict", Target::Committed => "committed" },
+            window_h => certificate.terms.window_h,
+            ages => certificate.terms.ages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             needed => run.config.calibration.accounts_needed(),
             cells,
             rows,
@@ -118,8 +120,8 @@ pub fn html(run: &Run) -> String {
                 pairs => c.pairs,
             }).collect::<Vec<_>>(),
             splits => m.splits.iter().filter(|s| s.1 > 0).take(20).cloned().collect::<Vec<_>>(),
-            data_sha256 => certificate.data_sha256.clone(),
-            calibration_sha256 => certificate.calibration_sha256.clone(),
+            data_sha256 => certificate.terms.data_sha256.clone(),
+            calibration_root => certificate.calibration_root.clone(),
             reliability_svg => reliability(run).svg(),
             curve_svg => curve(run).svg(),
             frontier_svg => frontier(run).svg(),
@@ -183,6 +185,6 @@ pub fn frontier(run: &Run) -> Plot {
             Series::marks("shipped", scale(&[(shipped.violation, shipped.mean_limit)])),
             Series::marks("fixed share, same test", scale(&[(fixed.violation, fixed.mean_limit)])),
         ],
-        rules: vec![(run.release.certificate.alpha.fraction() * 100.0, "α".into())],
+        rules: vec![(run.release.certificate.terms.alpha.fraction() * 100.0, "α".into())],
     }
 }

@@ -6,18 +6,20 @@ use std::io;
 use std::path::PathBuf;
 
 use plimsoll_datasets::{Histories, LoadError};
-use plimsoll_model::artifact::{Certificate, ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, TierCap, sha256_hex};
+use plimsoll_model::artifact::{
+    ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, Terms, TierCap, TierTerms, sha256_hex,
+};
 use plimsoll_model::features::{FEATURES, Feature, schema_hash};
 use plimsoll_model::golden::Golden;
+use plimsoll_model::money::Money;
 use plimsoll_model::monotone::{Direction, Violation, prove};
 use plimsoll_model::onnx::{ML_OPSET, ModelFile};
-use plimsoll_model::policy::Policy;
+use plimsoll_model::policy::{Policy, TierRules};
 use plimsoll_model::time::{Age, UtcSeconds};
 
 use crate::boost::{FitError, TrainingSet, fit};
-use crate::calibrate::{Group, Scored, candidate, certify, score, tested};
+use crate::calibrate::{Feasible, Log, derive, score, verify};
 use crate::config::{Config, ConfigError, SplitConfig};
-use crate::log;
 use crate::metrics::Metrics;
 use crate::windows::{Period, Sampling, Window, Windows, take};
 
@@ -35,6 +37,8 @@ pub trait Progress: Sync {
     fn stage(&self, name: &'static str, total: u64);
     /// So many of them are done.
     fn at(&self, done: u64);
+    /// Something worth knowing before the next stage.
+    fn note(&self, _text: &str) {}
 }
 
 /// Hears nothing.
@@ -66,7 +70,7 @@ pub enum TrainError {
          positive balance; windows need {needs_days} days of history before them and {reach_h} hours after"
     )]
     NoWindows {
-        /// `train`, `calibrate` or `test`.
+        /// `train`, `choose`, `calibrate` or `test`.
         part: &'static str,
         /// In the history.
         accounts: usize,
@@ -125,7 +129,7 @@ pub struct Run {
     /// Manifest and certificate; dates are set when it is published.
     pub release: Release,
     /// The calibration log.
-    pub calibration: Vec<Scored>,
+    pub log: Log,
     /// What it did on the test split.
     pub metrics: Metrics,
 }
@@ -152,6 +156,15 @@ pub fn train(
 
     let windows = windows(histories, config, policy, &ages, progress)?;
     refuse_empty(&windows, histories.len(), config, &ages, policy)?;
+
+    let mut terms = terms(config, policy, &ages);
+    let calibrating = |tier| {
+        let of_tier = windows.calibrate.iter().filter(|w| w.tier == tier).map(|w| w.account);
+        of_tier.collect::<std::collections::BTreeSet<u32>>().len()
+    };
+    for feasible in Feasible::of(&terms, calibrating).into_iter().filter(|f| !f.suffices()) {
+        progress.note(&feasible.to_string());
+    }
 
     progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
     let (rows, targets) = examples(&windows.train, &ages);
@@ -182,35 +195,19 @@ pub fn train(
     }
 
     progress.stage("calibration", 3);
-    let level = config.boost.levels.iter().position(|l| *l == config.calibration.level);
-    let level = level.expect("validate wants calibration.level among boost.levels");
-    let calibration = score(&exported, &windows.calibrate, &ages, level);
-    let mut cells = certify(&calibration, ages.len(), policy, &config.calibration);
-    progress.at(1);
-    let test = score(&exported, &windows.test, &ages, level);
-    for cell in &mut cells {
-        let group = Group::of(&test, Some(cell.tier), ages.len(), policy);
-        let rule = candidate(cell.rule);
-        cell.test = tested(&group.outcome(&|_| rule));
-    }
-    progress.at(2);
-    let metrics = Metrics::of(&exported, &windows, &calibration, &test, &cells, &ages, policy, config, &model);
-    progress.at(3);
-
-    let certificate = Certificate {
-        schema: SCHEMA,
-        alpha: config.calibration.alpha,
-        delta: config.calibration.delta,
-        delta_plain: config.calibration.delta_plain,
-        target: config.target,
-        window_h: policy.settle_within_h,
-        ages: ages.clone(),
-        calibration_sha256: sha256_hex(&log::write(&calibration, &ages)),
-        calibration_from: calibration.iter().map(|w| w.at).min().unwrap_or_default(),
-        calibration_to: calibration.iter().map(|w| w.at).max().unwrap_or_default(),
-        data_sha256: histories.sha256(),
-        cells,
+    terms.model_sha256 = sha256_hex(&model);
+    terms.data_sha256 = histories.sha256();
+    let log = Log {
+        terms,
+        choose: score(&exported, &windows.choose, &ages),
+        calibrate: score(&exported, &windows.calibrate, &ages),
+        test: score(&exported, &windows.test, &ages),
     };
+    progress.at(1);
+    let certificate = derive(&log);
+    progress.at(2);
+    let metrics = Metrics::of(&exported, &windows, &log, &certificate.cells, config, &model);
+    progress.at(3);
     let levels = &config.boost.levels;
     let golden = Golden::record(&exported, levels, &certificate, policy.currency, policy.utc_offset_min).to_json();
     let manifest = Manifest {
@@ -238,7 +235,27 @@ pub fn train(
         monotone,
     };
     let release = Release { manifest, certificate };
-    Ok(Run { config: config.clone(), policy: policy.clone(), model, golden, release, calibration, metrics })
+    Ok(Run { config: config.clone(), policy: policy.clone(), model, golden, release, log, metrics })
+}
+
+/// What is asked of a model, before there is one.
+pub fn terms(config: &Config, policy: &Policy, ages: &[Age]) -> Terms {
+    let tier = |t: &TierRules| TierTerms {
+        tier: t.tier,
+        cap: Some(t.outstanding_cap()).filter(|cap| *cap < Money::MAX),
+        fallback: t.fallback,
+    };
+    let c = &config.calibration;
+    Terms {
+        beta: c.beta(),
+        tries: c.tries,
+        levels: config.boost.levels.clone(),
+        objective: c.objective,
+        tiers: policy.tiers.iter().map(tier).collect(),
+        policy_sha256: sha256_hex(&policy.to_json()),
+        feature_schema: schema_hash(),
+        ..Terms::new(c.alpha, c.delta, config.target, policy.settle_within_h, ages.to_vec())
+    }
 }
 
 /// The times of the three parts.
@@ -269,7 +286,12 @@ fn refuse_empty(
     ages: &[Age],
     policy: &Policy,
 ) -> Result<(), TrainError> {
-    let parts = [("train", &windows.train), ("calibrate", &windows.calibrate), ("test", &windows.test)];
+    let parts = [
+        ("train", &windows.train),
+        ("choose", &windows.choose),
+        ("calibrate", &windows.calibrate),
+        ("test", &windows.test),
+    ];
     let Some((part, _)) = parts.into_iter().find(|(_, w)| w.is_empty()) else { return Ok(()) };
     let reach_h = ages.last().map_or(0, |a| i64::from(a.0) / 60) + i64::from(policy.settle_within_h);
     Err(TrainError::NoWindows {
@@ -304,7 +326,7 @@ pub fn windows(
         window_h: policy.settle_within_h,
         per_account: config.split.windows_per_account,
         history_days_min: config.split.history_days_min,
-        shares_milli: (config.split.calibrate_milli, config.split.test_milli),
+        shares_milli: [config.split.calibrate_milli, config.split.test_milli, config.split.choose_milli],
         periods: periods(histories, &config.split),
     };
     Ok(take(histories, &sampling, &|done| progress.at(done)))
@@ -338,31 +360,24 @@ pub fn stamp(mut release: Release, now: UtcSeconds, valid_days: u32) -> Release 
 }
 
 impl Run {
-    /// Derives the certificate's cells again from the calibration log, and says what differs.
+    /// Derives the certificate again from the calibration log, and compares it number by number; then the files it
+    /// names, and the proof that the trees are monotone.
     ///
     /// # Errors
-    /// What does not follow from the log.
+    /// What does not follow from the log, or is another file than the certificate's.
     pub fn recheck(&self) -> Result<(), String> {
         let certificate = &self.release.certificate;
-        let hash = sha256_hex(&log::write(&self.calibration, &certificate.ages));
-        if hash != certificate.calibration_sha256 {
-            return Err(format!(
-                "the calibration log hashes to {hash}, the certificate says {}",
-                certificate.calibration_sha256
-            ));
+        let differences = verify(certificate, &self.log);
+        if !differences.is_empty() {
+            return Err(differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
         }
-        let config = crate::config::CalibrationConfig {
-            alpha: certificate.alpha,
-            delta: certificate.delta,
-            delta_plain: certificate.delta_plain,
-            level: self.config.calibration.level,
-        };
-        let derived = certify(&self.calibration, certificate.ages.len(), &self.policy, &config);
-        for (mut found, stated) in derived.into_iter().zip(&certificate.cells) {
-            found.test = stated.test;
-            if found != *stated {
-                return Err(format!("tier {}: the log gives {found:?}, the certificate says {stated:?}", stated.tier));
-            }
+        let files = [
+            ("model.onnx", sha256_hex(&self.model), &certificate.terms.model_sha256),
+            ("policy.json", sha256_hex(&self.policy.to_json()), &certificate.terms.policy_sha256),
+            ("the list of features", schema_hash(), &certificate.terms.feature_schema),
+        ];
+        if let Some((name, found, stated)) = files.iter().find(|(_, found, stated)| found != *stated) {
+            return Err(format!("{name} hashes to {found}, the certificate says {stated}"));
         }
         let file = ModelFile::decode(&self.model).map_err(|e| format!("model.onnx: {e}"))?;
         for (feature, direction) in MONOTONE {

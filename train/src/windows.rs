@@ -23,6 +23,8 @@ use rayon::prelude::*;
 pub enum Part {
     /// Teaches the trees.
     Train,
+    /// Chooses between rules.
+    Choose,
     /// Calibrates the limit.
     Calibrate,
     /// Tests the promise.
@@ -55,9 +57,9 @@ pub struct Sampling<'a> {
     pub per_account: u32,
     /// Days of history before the first window.
     pub history_days_min: u32,
-    /// Share of accounts that calibrate and that test, in thousandths.
-    pub shares_milli: (u32, u32),
-    /// The times of the three parts.
+    /// Shares of accounts that calibrate, that test and that choose, in thousandths.
+    pub shares_milli: [u32; 3],
+    /// The times of teaching, of calibration (and choosing), and of the test.
     pub periods: [Period; 3],
 }
 
@@ -87,11 +89,13 @@ impl Window {
     }
 }
 
-/// Windows of the three parts, in the order of accounts and times.
+/// Windows of the parts, in the order of accounts and times.
 #[derive(Debug, Default)]
 pub struct Windows {
     /// For the trees.
     pub train: Vec<Window>,
+    /// For the choice of a rule.
+    pub choose: Vec<Window>,
     /// For the limit.
     pub calibrate: Vec<Window>,
     /// For the promise.
@@ -114,15 +118,21 @@ impl Sampling<'_> {
     pub fn part(&self, account: &Account) -> Part {
         let draw =
             (mix(self.seed ^ plimsoll_model::transaction::name_hash(account.name.as_bytes())) >> 32) as u32 % 1_000;
+        let [calibrate, test, choose] = self.shares_milli;
         match draw {
-            d if d < self.shares_milli.0 => Part::Calibrate,
-            d if d < self.shares_milli.0 + self.shares_milli.1 => Part::Test,
+            d if d < calibrate => Part::Calibrate,
+            d if d < calibrate + test => Part::Test,
+            d if d < calibrate + test + choose => Part::Choose,
             _ => Part::Train,
         }
     }
 
     const fn period(&self, part: Part) -> Period {
-        self.periods[part as usize]
+        match part {
+            Part::Train => self.periods[0],
+            Part::Choose | Part::Calibrate => self.periods[1],
+            Part::Test => self.periods[2],
+        }
     }
 
     /// Seconds from a sync to the end of its longest window.
@@ -132,7 +142,7 @@ impl Sampling<'_> {
 }
 
 /// SplitMix64: a number for a number. Source: Steele, Lea, Flood 2014.
-const fn mix(x: u64) -> u64 {
+pub(crate) const fn mix(x: u64) -> u64 {
     let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -165,6 +175,7 @@ pub fn take(histories: &Histories, sampling: &Sampling<'_>, progress: &(dyn Fn(u
         }
         match part {
             Part::Train => all.train.extend(windows),
+            Part::Choose => all.choose.extend(windows),
             Part::Calibrate => all.calibrate.extend(windows),
             Part::Test => all.test.extend(windows),
         }
@@ -277,7 +288,7 @@ mod tests {
             window_h: 24,
             per_account: 4,
             history_days_min: 0,
-            shares_milli: (300, 300),
+            shares_milli: [300, 200, 100],
             periods: [all; 3],
         }
     }
@@ -330,8 +341,10 @@ mod tests {
         let account =
             |n: u32| Account { name: format!("a{n}"), opened_at: None, tier: Tier::default(), opening_minor: 0 };
         let count = |part| (0..10_000).filter(|n| s.part(&account(*n)) == part).count();
-        for part in [Part::Calibrate, Part::Test] {
-            assert!((2_800..3_200).contains(&count(part)), "{}", count(part));
+        for (part, share) in
+            [(Part::Calibrate, 3_000), (Part::Test, 2_000), (Part::Choose, 1_000), (Part::Train, 4_000)]
+        {
+            assert!((share - 200..share + 200).contains(&count(part)), "{part:?} {}", count(part));
         }
     }
 }

@@ -34,7 +34,7 @@ fn the_same_history_and_seed_give_the_same_bytes_on_any_number_of_threads() {
             .collect::<Vec<_>>()
     };
     let one = on(1);
-    assert_eq!(one.len(), 8);
+    assert_eq!(one.len(), 9);
     for (a, b) in one.iter().zip(&on(2)) {
         assert!(a == b, "{:?} differs between one thread and two", a.0);
     }
@@ -52,7 +52,7 @@ fn the_default_artifact_is_small() {
 
 #[test]
 fn the_promise_holds_on_accounts_and_days_that_took_no_part() {
-    let alpha = run().release.certificate.alpha.fraction();
+    let alpha = run().release.certificate.terms.alpha.fraction();
     let mut certified = 0;
     for cell in &run().release.certificate.cells {
         // Certified means that the evidence exceeds 1/δ for the part of δ that was spent.
@@ -84,13 +84,18 @@ fn the_certificate_can_be_derived_again_and_a_changed_log_is_noticed() {
     let mut forged = Run::load(&at).expect("loads");
     forged.release.certificate.cells[0].violation_ppm = 1;
     forged.release.certificate.cells[0].e_value_milli += 1;
-    assert!(forged.recheck().expect_err("forged").contains("tier 0"));
+    let differences = forged.recheck().expect_err("forged");
+    assert!(differences.contains("cells[0].violation_ppm: the certificate says 1"), "{differences}");
+    assert!(differences.contains("cells[0].e_value_milli"), "{differences}");
+
+    let mut swapped = Run::load(&at).expect("loads");
+    swapped.model.push(0);
+    assert!(swapped.recheck().expect_err("another file").contains("model.onnx hashes to"));
 
     let log = at.join("calibration.csv");
     let text = std::fs::read_to_string(&log).expect("reads");
-    let (head, first) = text.split_once('\n').expect("two lines");
-    std::fs::write(&log, format!("{head}\n9{first}")).expect("writes");
-    assert!(Run::load(&at).expect("loads").recheck().expect_err("changed").contains("hashes to"));
+    std::fs::write(&log, text.replacen("\ncalibrate,", "\ncalibrate,9", 1)).expect("writes");
+    assert!(Run::load(&at).expect("loads").recheck().expect_err("changed").contains("calibration_root"));
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn every_programme_runs_from_its_history_to_limits() {
         let run = train(&history, &config, &policy, &()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let certificate = &run.release.certificate;
         assert_eq!(certificate.cells.len(), policy.tiers.len(), "{name}");
-        assert_eq!(certificate.ages.last(), Some(&Age::hours(policy.offline_h_max)), "{name}");
+        assert_eq!(certificate.terms.ages.last(), Some(&Age::hours(policy.offline_h_max)), "{name}");
         assert!(certificate.cells.iter().any(|c| c.basis == Basis::Certified), "{name}: {:?}", certificate.cells);
         let granted: f64 = run.metrics.tiers.iter().map(|(_, c)| c.shipped.mean_limit).sum();
         assert!(granted > 0.0, "{name} grants nobody anything");
@@ -156,7 +161,7 @@ fn the_booster_is_not_worse_than_lightgbm() {
         window_h: 72,
         per_account: 12,
         history_days_min: 30,
-        shares_milli: (1, 300),
+        shares_milli: [1, 300, 1],
         periods: [all; 3],
     };
     let windows = take(&history, &sampling, &|_| {});

@@ -134,7 +134,7 @@ fn an_engine_that_computes_one_bit_differently_is_refused() {
 #[test]
 fn certificate_and_manifest_must_name_the_same_ages() {
     let ages = refused(|r, _, _, _| {
-        r.certificate.ages.pop();
+        r.certificate.terms.ages.pop();
     });
     assert!(matches!(ages, RefuseArtifact::Inconsistent { .. }), "{ages}");
 }

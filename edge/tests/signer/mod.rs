@@ -9,7 +9,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use plimsoll_edge::evaluator::properties;
 use plimsoll_edge::trust::{SIGNED_AT, TrustedRoot};
 use plimsoll_model::artifact::{
-    Basis, Cell, Certificate, ENGINE, Manifest, Release, Rule, SCHEMA, TierCap, hex, sha256_hex,
+    Basis, Cell, Certificate, ENGINE, Manifest, Release, Rule, SCHEMA, Terms, TierCap, hex, sha256_hex,
 };
 use plimsoll_model::calibration::{GapScale, Target};
 use plimsoll_model::features::{FEATURES, schema_hash};
@@ -131,8 +131,8 @@ impl Publisher {
             feature_schema: schema_hash(),
             features: FEATURES.iter().map(|f| f.name.to_owned()).collect(),
             levels,
-            ages: certificate.ages.clone(),
-            window_h: certificate.window_h,
+            ages: certificate.terms.ages.clone(),
+            window_h: certificate.terms.window_h,
             opset: 3,
             engine_min: ENGINE,
             engine_max: ENGINE,
@@ -306,28 +306,22 @@ fn forest(version: u64) -> Forest {
 fn certificate(policy: &Policy) -> Certificate {
     let level = ppm(10_000);
     let cell = |t| Cell {
-        tier: tier(t),
-        rule: Rule::Gap { level, scale: GapScale::ONE },
-        basis: Basis::Certified,
         accounts: 1_000,
         windows: 9_000,
         violation_ppm: 100,
         e_value_milli: 25_000,
-        test: None,
+        ..Cell::new(tier(t), Rule::Gap { level, scale: GapScale::ONE }, Basis::Certified)
     };
+    let ages = vec![Age(0), Age::hours(policy.offline_h_max / 3), Age::hours(policy.offline_h_max)];
     Certificate {
         schema: SCHEMA,
-        alpha: ppm(5_000),
-        delta: ppm(50_000),
-        delta_plain: ppm(200_000),
-        target: Target::Committed,
-        window_h: policy.settle_within_h,
-        ages: vec![Age(0), Age::hours(policy.offline_h_max / 3), Age::hours(policy.offline_h_max)],
-        calibration_sha256: sha256_hex(b"log"),
+        terms: Terms::new(ppm(5_000), ppm(50_000), Target::Committed, policy.settle_within_h, ages),
+        calibration_root: sha256_hex(b"log"),
+        calibration_rows: 9_000,
         calibration_from: days(-90),
         calibration_to: days(-1),
-        data_sha256: sha256_hex(b"history"),
         cells: (0..4).map(cell).collect(),
+        limits_of_use: Vec::new(),
     }
 }
 

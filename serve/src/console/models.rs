@@ -145,9 +145,9 @@ fn promise(version: u64, certificate: &Certificate) -> Promise {
         version,
         says: format!(
             "Where a tier is certified on its own accounts: at most {} of windows of {} h have less headroom than the limit, with confidence {}. The other tiers have no promise of their own.",
-            words::percent(certificate.alpha.get().into()),
-            certificate.window_h,
-            words::percent(u64::from(1_000_000 - certificate.delta.get())),
+            words::percent(certificate.terms.alpha.get().into()),
+            certificate.terms.window_h,
+            words::percent(u64::from(1_000_000 - certificate.terms.delta.get())),
         ),
         cells: certificate.cells.iter().map(cell).collect(),
     }

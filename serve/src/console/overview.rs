@@ -198,7 +198,7 @@ async fn waiting(console: &Console, currency: Currency, now: UtcSeconds) -> Resu
 fn promise(models: &Models, active: &Active) -> Option<Promise> {
     let certificate = active.evaluator()?.certificate();
     let monitor = models.monitor(&active.digest()?)?;
-    let alarm_at = 1.0 / certificate.delta.fraction();
+    let alarm_at = 1.0 / certificate.terms.delta.fraction();
     let watched = |cell: &plimsoll_model::artifact::Cell| {
         let watch = monitor.watch(cell.tier);
         let evidence = monitor.e_value(cell.tier);
@@ -222,7 +222,7 @@ fn promise(models: &Models, active: &Active) -> Option<Promise> {
         says: format!(
             "Promised: a mean loss of at most {}. Evidence of 1 says nothing, {alarm_at:.0} is an alarm: the share that is \
              granted then halves by itself. Counted by this replica.",
-            words::percent(certificate.alpha.get().into())
+            words::percent(certificate.terms.alpha.get().into())
         ),
         tiers: certificate.cells.iter().map(watched).collect(),
     })

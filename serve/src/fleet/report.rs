@@ -238,7 +238,7 @@ fn tiers(house: &House, streets: &[Street]) -> Vec<TierReport> {
             windows: phones().map(|p| p.seen.windows).sum(),
             overdrawn_ppm: share(|p| p.seen.overdrawn),
             short_ppm: share(|p| p.seen.short),
-            alpha_ppm: f64::from(certificate.alpha.get()),
+            alpha_ppm: f64::from(certificate.terms.alpha.get()),
             overdraft: phones().map(|p| p.seen.overdraft).sum(),
         }
     };

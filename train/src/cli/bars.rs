@@ -61,4 +61,9 @@ impl Progress for Bars {
             }
         });
     }
+
+    fn note(&self, text: &str) {
+        self.clear();
+        eprintln!("plimsoll: {text}");
+    }
 }

@@ -28,6 +28,14 @@ pub(super) struct Usage(pub(super) String);
 #[error("{0}")]
 pub(super) struct Refused(pub(super) String);
 
+/// A file that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub(super) struct BadFile {
+    pub(super) path: std::path::PathBuf,
+    pub(super) reason: String,
+}
+
 pub(super) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("plimsoll: {error:#}");
     ExitCode::from(code(error))
@@ -61,6 +69,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     let is = |found: bool, code: u8| found.then_some(code);
     is(cause.is::<Usage>(), 2)
+        .or(is(cause.is::<BadFile>(), 3))
         .or(is(cause.is::<ConfigError>() || cause.is::<KeyError>(), 4))
         .or(is(cause.is::<plimsoll_model::policy::BadPolicy>(), 4))
         .or(is(cause.is::<RefuseRelease>() || cause.is::<RefuseArtifact>() || cause.is::<Refused>(), 6))

@@ -1,6 +1,7 @@
 //! The commands. Each returns what it did; printing and exit codes are decided in one place.
 
 mod bars;
+mod certificate;
 mod data;
 mod demo;
 mod exit;
@@ -48,6 +49,9 @@ enum Command {
     Train(train::Args),
     /// Show a run's certificate, or derive it again from the calibration log.
     Inspect(inspect::Args),
+    /// Check a certificate against its calibration log.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Make the signing keys of a repository.
     Keys(release::KeysArgs),
     /// Make the key that signs grants.
@@ -114,6 +118,7 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Config(args) => train::config(&context, &args),
         Command::Train(args) => train::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
+        Command::Certificate(command) => certificate::run(&context, &command),
         Command::Keys(args) => release::keys(&context, &args),
         Command::IssuerKey(args) => release::issuer_key(&context, &args),
         Command::Publish(args) => release::publish(&context, &args),

@@ -22,16 +22,19 @@ fn ppm(v: u32) -> String {
     format!("{:.3} %", f64::from(v) / 1e4)
 }
 
-/// What is promised, on what ground.
+/// What is promised, on what ground, and what else was tried.
 pub(super) fn certificate(c: &Certificate, currency: Currency) -> String {
-    let ages: Vec<String> = c.ages.iter().map(ToString::to_string).collect();
+    let terms = &c.terms;
+    let ages: Vec<String> = terms.ages.iter().map(ToString::to_string).collect();
     let mut text = format!(
         "Certificate\n  With confidence {:.0} %, at each age ({}), at most {} of an account's windows\n  have less headroom than \
-         its limit; payments settle within {} h. Tested over accounts the trees never saw.\n\n",
-        100.0 - c.delta.fraction() * 100.0,
+         its limit, and at most {} of the tier's cap is missing on average; payments settle within {} h.\n  Tested over accounts \
+         the trees never saw; the rule was chosen on others.\n\n",
+        100.0 - terms.delta.fraction() * 100.0,
         ages.join(", "),
-        c.alpha,
-        c.window_h,
+        terms.alpha,
+        terms.beta,
+        terms.window_h,
     );
     let mut t =
         table(&["tier", "ground", "rule", "accounts", "violations", "e-value", "realised on test [95 %]"], 3..6);
@@ -48,6 +51,21 @@ pub(super) fn certificate(c: &Certificate, currency: Currency) -> String {
             format!("{:.1}", cell.e_value_milli as f64 / 1e3),
             realised,
         ]);
+    }
+    text.push_str(&t.to_string());
+    text.push_str("\n\n");
+    let mut t =
+        table(&["tier", "each rule, certified alone", "limit", "demand served", "useful", "zero", "promising"], 2..7);
+    for cell in &c.cells {
+        for (ix, tried) in cell.compared.iter().enumerate() {
+            let share = |ppm: u32| format!("{:.1} %", f64::from(ppm) / 1e4);
+            let figures = tried.test.map_or([(); 4].map(|()| "–".to_owned()), |e| {
+                [currency.show(e.mean_limit), share(e.served_ppm), share(e.useful_ppm), share(e.zero_ppm)]
+            });
+            let first = if ix == 0 { cell.tier.to_string() } else { String::new() };
+            let promising = format!("{:.3}", f64::from(tried.promising_milli) / 1e3);
+            t.add_row([first, tried.name.clone()].into_iter().chain(figures).chain([promising]));
+        }
     }
     text.push_str(&t.to_string());
     text

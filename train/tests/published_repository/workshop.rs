@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use plimsoll_edge::trust::{FetchError, Floors, RefuseRelease, Repository, TrustedRoot, Verified, verify};
 use plimsoll_model::artifact::{
-    Basis, Cell, Certificate, ENGINE, Manifest, Release, Rule, SCHEMA, TierCap, hex, sha256_hex,
+    Basis, Cell, Certificate, ENGINE, Manifest, Release, Rule, SCHEMA, Terms as Promised, TierCap, hex, sha256_hex,
 };
 use plimsoll_model::calibration::Target;
 use plimsoll_model::quantile::Ppm;
@@ -90,26 +90,13 @@ impl Goods {
         };
         let certificate = Certificate {
             schema: SCHEMA,
-            alpha: ppm(5_000),
-            delta: ppm(50_000),
-            delta_plain: ppm(10_000),
-            target: Target::Strict,
-            window_h: 72,
-            ages,
-            calibration_sha256: sha256_hex(b"log"),
+            terms: Promised::new(ppm(5_000), ppm(50_000), Target::Strict, 72, ages),
+            calibration_root: sha256_hex(b"log"),
+            calibration_rows: 0,
             calibration_from: days(-90),
             calibration_to: days(-1),
-            data_sha256: sha256_hex(b"history"),
-            cells: vec![Cell {
-                tier: Tier::new(0).expect("a tier"),
-                rule: Rule::Fallback { amount: cap },
-                basis: Basis::Fallback,
-                accounts: 0,
-                windows: 0,
-                violation_ppm: 0,
-                e_value_milli: 0,
-                test: None,
-            }],
+            cells: vec![Cell::new(Tier::new(0).expect("a tier"), Rule::Fallback { amount: cap }, Basis::Fallback)],
+            limits_of_use: Vec::new(),
         };
         Self { release: Release { manifest, certificate }, model, policy, golden }
     }

@@ -1,0 +1,290 @@
+//! The certificate, derived from a calibration log and nothing else.
+
+use std::ops::RangeInclusive;
+
+use plimsoll_model::Tier;
+use plimsoll_model::artifact::{Basis, Cell, Certificate, Compared, Rule, SCHEMA, Terms, Tested, TierTerms, hex};
+use plimsoll_model::calibration::{GapScale, Target, Verdict, accounts_needed, alpha_min, would_certify};
+use plimsoll_model::merkle;
+use plimsoll_model::money::Money;
+use plimsoll_model::time::UtcSeconds;
+use rayon::prelude::*;
+
+use super::{Candidate, Family, Group, Log, Outcome};
+use crate::log;
+
+/// Accounts below which a tier leaves the choice of its rule to all tiers together.
+const CHOOSERS_MIN: usize = 50;
+
+/// Derives the certificate of a log.
+pub fn derive(log: &Log) -> Certificate {
+    let bytes = log::write(log);
+    let root = merkle::root(bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()));
+    let times = || log.calibrate.iter().map(|w| w.at);
+    let cells = cells(log);
+    Certificate {
+        schema: SCHEMA,
+        calibration_root: hex(&root),
+        calibration_rows: (log.choose.len() + log.calibrate.len() + log.test.len()) as u32,
+        calibration_from: times().min().unwrap_or_default(),
+        calibration_to: times().max().unwrap_or_default(),
+        limits_of_use: limits_of_use(&log.terms, &cells, times().min()..=times().max()),
+        cells,
+        terms: log.terms.clone(),
+    }
+}
+
+/// What each family came to in one group.
+struct Tried {
+    family: Family,
+    /// On the accounts set aside for choosing.
+    promising: f64,
+    /// By its own test at the whole δ.
+    found: Option<(u32, Candidate, Verdict)>,
+    steps: u32,
+}
+
+/// The operating point of every tier.
+pub(crate) fn cells(log: &Log) -> Vec<Cell> {
+    let terms = &log.terms;
+    let everyone = Group::of(&log.calibrate, None, terms);
+    let pooled_choice = promising(&Group::of(&log.choose, None, terms), &everyone, terms);
+    let pooled_family = best(&pooled_choice, terms);
+    let pooled = everyone.search(pooled_family, terms.delta_each());
+    // The next lower tier's point in the pooled family: points of one family can be compared.
+    let mut below: Option<u32> = None;
+    let mut cells = Vec::new();
+    for rules in &terms.tiers {
+        let group = Group::of(&log.calibrate, Some(rules.tier), terms);
+        let choosers = Group::of(&log.choose, Some(rules.tier), terms);
+        let choice = if choosers.accounts() < CHOOSERS_MIN {
+            pooled_choice.clone()
+        } else {
+            promising(&choosers, &group, terms)
+        };
+        let tried = try_all(&group, &choice, terms);
+        let mut cell = certified(&group, rules, &tried, best(&choice, terms), terms);
+        let point = tried.iter().find(|t| t.family == pooled_family).and_then(|t| t.found).map(|(ix, _, _)| ix);
+        let few = (group.accounts() as u64) < u64::from(cell.accounts_needed);
+        if cell.basis == Basis::Fallback
+            && few
+            && let Some((pooled_ix, _, _)) = pooled
+        {
+            let ix = below.map_or(pooled_ix, |b| b.min(pooled_ix));
+            let candidate = pooled_family.candidates()[ix as usize];
+            if let (false, Some(rule)) = (candidate.is_nothing(), candidate.rule(terms)) {
+                (cell.rule, cell.basis) = (rule, Basis::Borrowed);
+                evidence(&mut cell, &group.judge(candidate), group.is_empty());
+            }
+        }
+        let test = Group::of(&log.test, Some(rules.tier), terms);
+        let shipped = candidate(cell.rule, terms);
+        cell.test = tested(&test.outcome(&|_| shipped));
+        cell.compared = tried.iter().map(|t| compared(t, &test, terms)).collect();
+        below = point.or(below);
+        cells.push(cell);
+    }
+    cells
+}
+
+/// How much each family promises: how it would serve if the calibration accounts were like those set aside, by the same
+/// test, with the evidence that so many of them would give.
+fn promising(choosers: &Group<'_>, calibrating: &Group<'_>, terms: &Terms) -> Vec<(Family, f64)> {
+    let times = calibrating.accounts() as f64 / choosers.accounts().max(1) as f64;
+    let enough = |e: f64| would_certify(e, times, terms.delta_each());
+    let utility = |family: Family| {
+        let found = choosers.last_that(family, |v| enough(v.e_value) && v.money_e_value.is_none_or(enough));
+        found.map_or(0.0, |(_, candidate, _)| choosers.outcome(&|_| candidate).utility(terms))
+    };
+    Family::all(terms.levels.len()).into_par_iter().map(|family| (family, utility(family))).collect()
+}
+
+/// The simplest family that ships and comes close enough to the best.
+fn best(choice: &[(Family, f64)], terms: &Terms) -> Family {
+    let most = choice.iter().filter(|(f, _)| f.ships()).map(|(_, u)| *u).fold(0.0, f64::max);
+    let within = f64::from(terms.objective.simpler_within_milli) / 1e3;
+    choice.iter().find(|(f, u)| f.ships() && *u >= most - within).map_or(Family::Share, |(f, _)| *f)
+}
+
+fn try_all(group: &Group<'_>, choice: &[(Family, f64)], terms: &Terms) -> Vec<Tried> {
+    let attempt = |(family, promising): &(Family, f64)| Tried {
+        family: *family,
+        promising: *promising,
+        found: group.search(*family, terms.delta_each()),
+        steps: family.candidates().len() as u32,
+    };
+    choice.par_iter().map(attempt).collect()
+}
+
+fn certified(group: &Group<'_>, tier: &TierTerms, tried: &[Tried], chosen: Family, terms: &Terms) -> Cell {
+    let fallback = Cell::new(tier.tier, Rule::Fallback { amount: tier.fallback }, Basis::Fallback);
+    let mut cell = Cell {
+        accounts: group.accounts() as u32,
+        windows: group.len() as u32,
+        alpha_min_ppm: (alpha_min(group.accounts() as u64, terms.delta_each()) * 1e6).ceil() as u32,
+        accounts_needed: needed(terms),
+        beta: tier.beta(terms.beta),
+        ..fallback
+    };
+    let found = tried.iter().find(|t| t.family == chosen).and_then(|t| t.found);
+    // A scale that grants nobody anything certifies trivially and is no limit; it is the fallback.
+    if let Some((_, candidate, verdict)) = found.filter(|(_, c, _)| !group.is_empty() && !c.is_nothing())
+        && let Some(rule) = candidate.rule(terms)
+    {
+        (cell.rule, cell.basis) = (rule, Basis::Certified);
+        evidence(&mut cell, &verdict, false);
+    }
+    cell
+}
+
+/// Accounts that certifying takes when none violates.
+pub(crate) fn needed(terms: &Terms) -> u32 {
+    let strictest = terms.alpha.fraction().min(terms.beta.fraction());
+    u32::try_from(accounts_needed(strictest, terms.delta_each())).unwrap_or(u32::MAX)
+}
+
+/// Rounded against us: what was lost up, the evidence down.
+fn evidence(cell: &mut Cell, verdict: &Verdict, empty: bool) {
+    let milli = |e: f64| (e * 1e3).min(1e15) as u64;
+    let of = |value: f64| if empty { 0.0 } else { value };
+    cell.violation_ppm = (of(verdict.violation) * 1e6).ceil() as u32;
+    cell.e_value_milli = milli(of(verdict.e_value));
+    cell.missing_milli = (of(verdict.missing) * 1e3).ceil() as u64;
+    cell.money_e_value_milli = verdict.money_e_value.map(|e| milli(of(e)));
+}
+
+fn compared(tried: &Tried, test: &Group<'_>, terms: &Terms) -> Compared {
+    let found = tried.found.filter(|_| !test.is_empty());
+    Compared {
+        name: tried.family.name(terms),
+        reached: tried.found.map(|(ix, _, _)| ix),
+        of: tried.steps,
+        promising_milli: (tried.promising * 1e3) as u32,
+        test: found.map(|(_, candidate, _)| test.outcome(&|_| candidate).expected()),
+    }
+}
+
+/// The candidate a cell's rule is.
+pub fn candidate(rule: Rule, terms: &Terms) -> Candidate {
+    match rule {
+        Rule::Balance => Candidate::Plain,
+        Rule::Share { steps } => Candidate::Share(steps),
+        Rule::Gap { level, scale } => match terms.levels.iter().position(|l| *l == level) {
+            Some(level) => Candidate::Gap { level, scale },
+            None => Candidate::Gap { level: 0, scale: GapScale::NOTHING },
+        },
+        Rule::Fallback { amount } => Candidate::Flat(amount),
+    }
+}
+
+/// The test of one cell's promise on windows that took no part in anything.
+pub fn tested(outcome: &Outcome) -> Option<Tested> {
+    (outcome.accounts > 0).then(|| Tested {
+        accounts: outcome.accounts,
+        windows: outcome.windows,
+        violation_ppm: (outcome.violation * 1e6).ceil() as u32,
+        low_ppm: (outcome.low * 1e6).floor() as u32,
+        high_ppm: (outcome.high * 1e6).ceil() as u32,
+        expected: outcome.expected(),
+        intervals: outcome.intervals(),
+    })
+}
+
+/// What the promise does not cover, in words that follow from the rest.
+fn limits_of_use(terms: &Terms, cells: &[Cell], times: RangeInclusive<Option<UtcSeconds>>) -> Vec<String> {
+    let last = terms.ages.last().map_or_else(|| "0 min".into(), ToString::to_string);
+    let mut all = vec![
+        "the promise is a mean over the accounts of a tier; single accounts may do worse".to_owned(),
+        format!(
+            "no limit is promised later than {last} after a sync, or for payments that settle later than {} h after they were made",
+            terms.window_h
+        ),
+        match terms.target {
+            Target::Strict => "everything observed counts against the limit".to_owned(),
+            Target::Committed => {
+                "what the holder starts on the granted device is taken to be an offline payment, under the grant"
+                    .to_owned()
+            }
+        },
+    ];
+    if let (Some(from), Some(to)) = times.into_inner() {
+        all.push(format!(
+            "it holds while accounts behave as between {} and {} (UTC seconds); the alarm per tier watches that",
+            from.0, to.0
+        ));
+    }
+    let tiers = |wanted: &dyn Fn(&Cell) -> bool| {
+        let names: Vec<String> = cells.iter().filter(|c| wanted(c)).map(|c| c.tier.to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    if let Some(names) = tiers(&|c| c.basis == Basis::Borrowed) {
+        all.push(format!("tier {names}: too few accounts; the limit is borrowed and has no promise of its own"));
+    }
+    if let Some(names) = tiers(&|c| c.basis == Basis::Fallback) {
+        all.push(format!("tier {names}: nothing is certified; the programme's fallback applies"));
+    }
+    if let Some(names) = tiers(&|c| c.beta.is_none()) {
+        all.push(format!("tier {names}: the programme has no cap, so nothing is promised in money"));
+    }
+    if terms.tries > 1 {
+        all.push(format!(
+            "the calibration accounts may serve {} certifications in all; each has that share of delta",
+            terms.tries
+        ));
+    }
+    all
+}
+
+/// What can be certified, said before anything is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Feasible {
+    /// The tier.
+    pub tier: Tier,
+    /// Its calibration accounts.
+    pub accounts: u32,
+    /// Accounts that α and β take when none of them violates.
+    pub needed: u32,
+    /// What was asked: the smaller of α and β, parts per million.
+    pub asked_ppm: u32,
+    /// The tightest that so many accounts can certify, parts per million, rounded up.
+    pub tightest_ppm: u32,
+}
+
+impl Feasible {
+    /// Each tier, from how many calibration accounts it has.
+    pub fn of(terms: &Terms, accounts: impl Fn(Tier) -> usize) -> Vec<Self> {
+        let of = |tier: &TierTerms| {
+            let accounts = accounts(tier.tier);
+            Self {
+                tier: tier.tier,
+                accounts: accounts as u32,
+                needed: needed(terms),
+                asked_ppm: terms.alpha.get().min(terms.beta.get()),
+                tightest_ppm: (alpha_min(accounts as u64, terms.delta_each()) * 1e6).ceil() as u32,
+            }
+        };
+        terms.tiers.iter().filter(|t| t.cap != Some(Money::ZERO)).map(of).collect()
+    }
+
+    /// Whether there are accounts enough.
+    pub const fn suffices(&self) -> bool {
+        self.accounts >= self.needed
+    }
+}
+
+impl std::fmt::Display for Feasible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = |ppm: u32| f64::from(ppm) / 1e4;
+        let Self { tier, accounts, needed, asked_ppm, tightest_ppm } = self;
+        write!(f, "tier {tier} needs {needed} accounts to certify {} %; you have {accounts}", percent(*asked_ppm))?;
+        match (self.suffices(), accounts) {
+            (true, _) => Ok(()),
+            (false, 0) => write!(f, ": it borrows from other tiers or gets the programme's fallback"),
+            (false, _) => write!(
+                f,
+                ": the tightest you can certify is {:.2} %",
+                (f64::from(*tightest_ppm) / 100.0).ceil() / 100.0
+            ),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+use plimsoll_model::artifact::{Basis, Cell, Certificate, Rule, Terms, TierTerms};
+use plimsoll_model::calibration::{GapScale, Target, boldest};
+use plimsoll_model::quantile::Ppm;
+
+use super::*;
+
+fn money(minor: u64) -> Money {
+    Money::from_minor(minor).expect("small")
+}
+
+fn ppm(value: u32) -> Ppm {
+    Ppm::new(value).expect("a level")
+}
+
+fn tier(level: u8) -> Tier {
+    Tier::new(level).expect("a tier")
+}
+
+/// `n` accounts of a tier, five windows each; every `risky`-th keeps only a tenth of its balance, the rest all.
+/// The forest knows: it says 0.1 of the risky ones (plus `blur`) and 1 of the rest.
+fn windows(part: u32, level: u8, n: u32, risky: u32, blur: i32) -> Vec<Scored> {
+    (0..n)
+        .flat_map(|a| {
+            let bad = a % risky == 0;
+            let share = if bad { ONE as i32 / 10 } else { ONE as i32 };
+            let one = Scored {
+                account: (part * 10 + u32::from(level)) * 1_000_000 + a,
+                tier: tier(level),
+                at: UtcSeconds(0),
+                balance: money(10_000),
+                demand: money(500),
+                history: 0,
+                headroom: vec![money(if bad { 1_000 } else { 10_000 }); 2],
+                steps: vec![share + if bad { blur } else { 0 }; 2],
+            };
+            std::iter::repeat_n(one, 5)
+        })
+        .collect()
+}
+
+fn terms() -> Terms {
+    let tier = |level| TierTerms { tier: tier(level), cap: Some(money(100_000)), fallback: money(7) };
+    Terms {
+        levels: vec![ppm(10_000)],
+        tiers: (0..3).map(tier).collect(),
+        ..Terms::new(ppm(5_000), ppm(50_000), Target::Strict, 24, vec![Age(0), Age::hours(24)])
+    }
+}
+
+/// Choosing and testing on accounts like those that calibrate.
+fn log(of: impl Fn(u32) -> Vec<Scored>) -> Log {
+    Log { terms: terms(), choose: of(0), calibrate: of(1), test: of(2) }
+}
+
+fn cells(log: &Log) -> Vec<Cell> {
+    derive(log).cells
+}
+
+fn scale(cell: &Cell) -> GapScale {
+    match cell.rule {
+        Rule::Gap { scale, .. } => scale,
+        _ => panic!("a scale: {cell:?}"),
+    }
+}
+
+#[test]
+fn a_good_forest_earns_most_of_the_balance_where_the_fixed_share_earns_little() {
+    let log = log(|part| windows(part, 0, 2_000, 20, 0));
+    let cell = &cells(&log)[0];
+    assert_eq!(cell.basis, Basis::Certified);
+    assert!(scale(cell) >= GapScale::ONE, "any less overdraws the risky accounts");
+    let limits = |name: &str| {
+        let found = cell.compared.iter().find(|c| c.name == name).and_then(|c| c.test);
+        found.unwrap_or_else(|| panic!("{name}: {:?}", cell.compared)).mean_limit.minor()
+    };
+    assert!(limits("gap 1 %") > 5 * limits("share"), "{:?}", cell.compared);
+    let test = cell.test.expect("there are test accounts");
+    assert_eq!(test.expected.mean_limit.minor(), limits("gap 1 %"), "what ships is what was compared");
+    assert!(test.violation_ppm <= 5_000);
+}
+
+#[test]
+fn the_simplest_rule_that_serves_as_well_wins() {
+    let cell = &cells(&log(|part| windows(part, 0, 2_000, 5_000, 0)))[0];
+    assert_eq!((cell.rule, cell.basis), (Rule::Balance, Basis::Certified), "min(balance, cap) keeps the promise");
+    // A model that says the same of everyone is no better than a share of the balance.
+    let blind = log(|part| {
+        let mut all = windows(part, 0, 2_000, 20, 0);
+        all.iter_mut().for_each(|w| w.steps = vec![ONE as i32 / 2; 2]);
+        all
+    });
+    assert!(matches!(cells(&blind)[0].rule, Rule::Share { .. }), "{:?}", cells(&blind)[0]);
+}
+
+#[test]
+fn the_rule_is_chosen_without_a_look_at_the_accounts_that_test_it() {
+    let mut log = log(|part| windows(part, 0, 2_000, 20, 0));
+    // On the choosers the model is worthless; that it is perfect on the others cannot be known.
+    log.choose.iter_mut().for_each(|w| w.steps = vec![0; 2]);
+    assert!(matches!(cells(&log)[0].rule, Rule::Share { .. }), "{:?}", cells(&log)[0]);
+}
+
+#[test]
+fn the_promise_in_money_binds_when_it_is_the_stricter_one() {
+    let mut log = log(|part| windows(part, 0, 4_000, 1_000, 800_000));
+    let loose = cells(&log)[0].clone();
+    log.terms.beta = ppm(1_000);
+    log.terms.tiers.iter_mut().for_each(|t| t.cap = Some(money(10_000)));
+    let strict = &cells(&log)[0];
+    assert_eq!((loose.basis, strict.basis), (Basis::Certified, Basis::Certified));
+    assert_eq!(strict.beta, Some(money(10)));
+    assert!(strict.money_e_value_milli.is_some_and(|e| e >= 20_000), "{strict:?}");
+    assert!(strict.missing_milli <= 10_000 && strict.missing_milli < loose.missing_milli, "{strict:?} {loose:?}");
+    // Without a cap there is nothing to measure money against.
+    log.terms.tiers.iter_mut().for_each(|t| t.cap = None);
+    let certificate = derive(&log);
+    assert_eq!((certificate.cells[0].beta, certificate.cells[0].money_e_value_milli), (None, None));
+    assert!(certificate.limits_of_use.iter().any(|l| l.contains("nothing is promised in money")));
+}
+
+#[test]
+fn every_further_try_on_the_same_accounts_costs_evidence() {
+    let mut log = log(|part| windows(part, 0, 700, 20, 0));
+    assert_eq!(cells(&log)[0].basis, Basis::Certified);
+    let once = cells(&log)[0].accounts_needed;
+    log.terms.tries = 10;
+    let cell = &cells(&log)[0];
+    assert!(cell.accounts_needed > 700 && once < 700);
+    assert_ne!(cell.basis, Basis::Certified, "700 accounts are enough for one try, not for one of ten");
+}
+
+#[test]
+fn a_tier_without_accounts_enough_borrows_the_more_careful_point() {
+    let cells = cells(&log(|part| {
+        let mut all = windows(part, 0, 2_000, 20, 0);
+        all.extend(windows(part, 1, 50, 20, 0));
+        all
+    }));
+    assert_eq!((cells[0].basis, cells[1].basis), (Basis::Certified, Basis::Borrowed));
+    assert!(scale(&cells[1]) >= scale(&cells[0]));
+    assert_eq!(cells[2].basis, Basis::Borrowed, "no accounts at all");
+}
+
+#[test]
+fn where_nothing_certifies_the_programme_falls_back() {
+    // 5 % of accounts lose everything, and the forest does not see it coming.
+    let cells = cells(&log(|part| {
+        let mut all = windows(part, 0, 2_000, 20, 0);
+        for w in &mut all {
+            w.steps = vec![ONE as i32; 2];
+            w.headroom = w.headroom.iter().map(|h| if h.minor() < 10_000 { Money::ZERO } else { *h }).collect();
+        }
+        all
+    }));
+    assert_eq!((cells[0].rule, cells[0].basis), (Rule::Fallback { amount: money(7) }, Basis::Fallback));
+}
+
+#[test]
+fn the_fast_search_judges_like_the_slow_one() {
+    let (all, terms) = (windows(0, 0, 1_500, 20, 30_000), terms());
+    let group = Group::of(&all, None, &terms);
+    let family = Family::Gap { level: 0 };
+    let (ix, chosen, verdict) = group.search(family, 0.04).expect("certifies");
+    assert_eq!((family.candidates()[ix as usize], group.judge(chosen)), (chosen, verdict));
+    let slow = boldest(family.candidates(), |v| v.certifies(0.04), |c| group.judge(c)).expect("certifies");
+    assert_eq!(slow, (chosen, verdict));
+}
+
+#[test]
+fn what_can_be_certified_is_said_in_advance() {
+    let mut terms = terms();
+    (terms.alpha, terms.beta) = (ppm(1_000), ppm(1_000));
+    let said: Vec<String> =
+        Feasible::of(&terms, |t| [4_000, 1_100, 0][usize::from(t.level())]).iter().map(ToString::to_string).collect();
+    assert_eq!(said[0], "tier 0 needs 3155 accounts to certify 0.1 %; you have 4000");
+    assert_eq!(
+        said[1],
+        "tier 1 needs 3155 accounts to certify 0.1 %; you have 1100: the tightest you can certify is 0.29 %"
+    );
+    assert!(said[2].contains("borrows"), "{}", said[2]);
+}
+
+/// Every number, text and list entry of a certificate, altered one at a time.
+#[test]
+fn a_certificate_altered_anywhere_is_refused_by_name() {
+    let log = log(|part| {
+        let mut all = windows(part, 0, 800, 20, 0);
+        all.extend(windows(part, 1, 50, 20, 0));
+        all
+    });
+    let honest = derive(&log);
+    assert_eq!(verify(&honest, &log), []);
+    let value = serde_json::to_value(&honest).expect("plain data");
+    let mut paths = Vec::new();
+    leaves(&value, String::new(), &mut paths);
+    assert!(paths.len() > 100, "{}", paths.len());
+    let mut refused = 0;
+    for pointer in &paths {
+        let mut altered = value.clone();
+        let leaf = altered.pointer_mut(pointer).expect("a leaf");
+        *leaf = match leaf.clone() {
+            serde_json::Value::Number(n) => (n.as_i64().expect("an integer") + 1).into(),
+            serde_json::Value::String(s) => format!("{s}x").into(),
+            serde_json::Value::Null => 1.into(),
+            other => panic!("{pointer}: {other}"),
+        };
+        // What does not even read as a certificate is refused before.
+        let Ok(stated) = serde_json::from_value::<Certificate>(altered) else { continue };
+        let found = verify::differences(&stated, &honest);
+        let name =
+            pointer.split('/').filter(|p| !p.is_empty()).fold(String::new(), |path, key| match key.parse::<usize>() {
+                Ok(ix) => format!("{path}[{ix}]"),
+                Err(_) if path.is_empty() => key.to_owned(),
+                Err(_) => format!("{path}.{key}"),
+            });
+        assert_eq!(found.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(), [name.as_str()], "{pointer}");
+        refused += 1;
+    }
+    assert!(refused > 90, "{refused} of {}", paths.len());
+}
+
+#[test]
+fn a_log_with_one_row_changed_is_another_log() {
+    let log = log(|part| windows(part, 0, 800, 20, 0));
+    let honest = derive(&log);
+    for part in 0..3 {
+        let mut other = log.clone();
+        [&mut other.choose, &mut other.calibrate, &mut other.test][part][17].demand = money(501);
+        let found = verify(&honest, &other);
+        assert!(found.iter().any(|d| d.path == "calibration_root"), "part {part}: {found:?}");
+    }
+}
+
+fn leaves(value: &serde_json::Value, path: String, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(k, v)| leaves(v, format!("{path}/{k}"), found)),
+        serde_json::Value::Array(all) => {
+            all.iter().enumerate().for_each(|(ix, v)| leaves(v, format!("{path}/{ix}"), found));
+        }
+        _ => found.push(path),
+    }
+}

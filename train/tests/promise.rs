@@ -1,0 +1,44 @@
+//! The promise fails no more often than it says, on populations whose truth is known, and costs little.
+//! `cargo run --release -p plimsoll-benches --bin promise` is the same with 500 seeds.
+
+use plimsoll_model::artifact::{Terms, TierTerms};
+use plimsoll_model::calibration::Target;
+use plimsoll_model::money::Money;
+use plimsoll_model::quantile::Ppm;
+use plimsoll_model::time::Age;
+use plimsoll_model::transaction::Tier;
+use plimsoll_train::study::{Findings, Population};
+
+fn terms(alpha: u32) -> Terms {
+    let ppm = |v| Ppm::new(v).expect("a level");
+    let money = |v| Money::from_minor(v).expect("small");
+    let tier =
+        |t: u8| TierTerms { tier: Tier::new(t).expect("a tier"), cap: Some(money(50_000)), fallback: Money::ZERO };
+    Terms {
+        levels: vec![ppm(10_000)],
+        tiers: vec![tier(0), tier(1)],
+        ..Terms::new(ppm(alpha), ppm(50_000), Target::Strict, 72, vec![Age(0), Age::hours(24), Age::hours(72)])
+    }
+}
+
+#[test]
+fn the_promise_fails_no_more_often_than_it_says_and_keeps_most_of_the_limit() {
+    let runs = 60;
+    let population = Population::generated(terms(10_000), 4_000, 6, 1);
+    for found in population.study(runs, 200, 900, &|_| {}) {
+        let most = Findings::band(runs, 0.05);
+        for failed in found.failed_alpha.iter().chain(&found.failed_beta) {
+            assert!(*failed <= most, "{found:?}");
+        }
+        assert!(found.certified >= runs - most, "{found:?}");
+        assert!(found.kept >= 0.85, "{found:?}");
+    }
+}
+
+#[test]
+fn a_study_of_too_few_accounts_certifies_nothing() {
+    let population = Population::generated(terms(5_000), 1_000, 4, 2);
+    for found in population.study(5, 100, 500, &|_| {}) {
+        assert_eq!((found.certified, found.kept), (0, 0.0), "633 accounts are needed: {found:?}");
+    }
+}
