@@ -31,7 +31,8 @@ fn the_promise_fails_no_more_often_than_it_says_and_keeps_most_of_the_limit() {
             assert!(*failed <= most, "{found:?}");
         }
         assert!(found.certified >= runs - most, "{found:?}");
-        assert!(found.kept >= 0.85, "{found:?}");
+        // What 900 accounts are enough for here: benches/README.md has other populations.
+        assert!(found.kept >= 0.75, "{found:?}");
     }
 }
 

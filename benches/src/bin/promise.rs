@@ -3,8 +3,6 @@
 //!
 //! `promise [RUNS] [calibration.csv …]`
 
-#![allow(clippy::print_stdout, reason = "a program whose output is its result")]
-
 use anyhow::Context;
 use plimsoll_model::artifact::{Terms, TierTerms};
 use plimsoll_model::calibration::Target;
@@ -31,7 +29,7 @@ fn generated(alpha: Ppm) -> anyhow::Result<Population> {
 fn show(name: &str, alpha: Ppm, runs: u32, population: &Population, calibrate: usize) {
     for found in population.study(runs, 250, calibrate, &|_| {}) {
         let worst = |failed: &[u32]| failed.iter().copied().max().unwrap_or(0);
-        println!(
+        eprintln!(
             "{name} α {alpha} tier {}: certified {}/{runs}, failures at the worst age α {} β {} (δ allows {:.0}, band {}), kept {:.3}, shipped {:?}",
             found.tier,
             found.certified,
