@@ -16,6 +16,8 @@ pub mod windows;
 
 pub mod study;
 
+pub mod backtest;
+
 pub mod run;
 
 pub mod log;

@@ -279,7 +279,7 @@ fn periods(histories: &Histories, split: &SplitConfig) -> [Period; 3] {
     ]
 }
 
-fn refuse_empty(
+pub(crate) fn refuse_empty(
     windows: &Windows,
     accounts: usize,
     config: &Config,
@@ -318,7 +318,18 @@ pub fn windows(
     progress: &dyn Progress,
 ) -> Result<Windows, TrainError> {
     progress.stage("features and labels", histories.len() as u64);
-    let sampling = Sampling {
+    let sampling = sampling(histories, config, policy, ages);
+    Ok(take(histories, &sampling, &|done| progress.at(done)))
+}
+
+/// How windows are taken, as `config` says.
+pub(crate) fn sampling<'a>(
+    histories: &Histories,
+    config: &Config,
+    policy: &'a Policy,
+    ages: &'a [Age],
+) -> Sampling<'a> {
+    Sampling {
         seed: config.seed,
         target: config.target,
         policy,
@@ -327,9 +338,9 @@ pub fn windows(
         per_account: config.split.windows_per_account,
         history_days_min: config.split.history_days_min,
         shares_milli: [config.split.calibrate_milli, config.split.test_milli, config.split.choose_milli],
+        fold: None,
         periods: periods(histories, &config.split),
-    };
-    Ok(take(histories, &sampling, &|done| progress.at(done)))
+    }
 }
 
 /// What trees learn from: rows `[n, features]`, and the share of the balance that each window kept, in steps.

@@ -59,6 +59,8 @@ pub struct Sampling<'a> {
     pub history_days_min: u32,
     /// Shares of accounts that calibrate, that test and that choose, in thousandths.
     pub shares_milli: [u32; 3],
+    /// Tests the accounts of this fold, of so many, instead of a share of them: `(fold, folds)`.
+    pub fold: Option<(u32, u32)>,
     /// The times of teaching, of calibration (and choosing), and of the test.
     pub periods: [Period; 3],
 }
@@ -116,9 +118,18 @@ pub struct Skipped {
 impl Sampling<'_> {
     /// The part an account belongs to: by a hash of its name, so that adding accounts moves nobody.
     pub fn part(&self, account: &Account) -> Part {
-        let draw =
-            (mix(self.seed ^ plimsoll_model::transaction::name_hash(account.name.as_bytes())) >> 32) as u32 % 1_000;
+        let hash = mix(self.seed ^ plimsoll_model::transaction::name_hash(account.name.as_bytes()));
+        let draw = (hash >> 32) as u32;
         let [calibrate, test, choose] = self.shares_milli;
+        if let Some((fold, folds)) = self.fold {
+            return match draw % (1_000 - test) {
+                _ if mix(hash) % u64::from(folds) == u64::from(fold) => Part::Test,
+                d if d < calibrate => Part::Calibrate,
+                d if d < calibrate + choose => Part::Choose,
+                _ => Part::Train,
+            };
+        }
+        let draw = draw % 1_000;
         match draw {
             d if d < calibrate => Part::Calibrate,
             d if d < calibrate + test => Part::Test,
@@ -289,6 +300,7 @@ mod tests {
             per_account: 4,
             history_days_min: 0,
             shares_milli: [300, 200, 100],
+            fold: None,
             periods: [all; 3],
         }
     }
@@ -332,6 +344,20 @@ mod tests {
         let mut other = row(1, -300, Kind::Purchase);
         other.device = 2;
         headroom(&[other], Target::Committed, [700, 700], 0);
+    }
+
+    #[test]
+    fn every_account_is_tested_in_one_fold_and_in_the_others_never() {
+        let ages = [Age(0)];
+        for n in 0..2_000u32 {
+            let account = Account { name: format!("a{n}"), opened_at: None, tier: Tier::default(), opening_minor: 0 };
+            let part = |fold| Sampling { fold: Some((fold, 3)), ..sampling(Target::Strict, &ages) }.part(&account);
+            let parts = [0, 1, 2].map(part);
+            assert_eq!(parts.iter().filter(|p| **p == Part::Test).count(), 1, "{parts:?}");
+            // In the others it does the same: what teaches never calibrates.
+            let mut others = parts.iter().filter(|p| **p != Part::Test);
+            assert_eq!(others.next(), others.next());
+        }
     }
 
     #[test]

@@ -162,6 +162,7 @@ fn the_booster_is_not_worse_than_lightgbm() {
         per_account: 12,
         history_days_min: 30,
         shares_milli: [1, 300, 1],
+        fold: None,
         periods: [all; 3],
     };
     let windows = take(&history, &sampling, &|_| {});

@@ -1,5 +1,6 @@
 //! The commands. Each returns what it did; printing and exit codes are decided in one place.
 
+mod backtest;
 mod bars;
 mod certificate;
 mod data;
@@ -49,6 +50,8 @@ enum Command {
     Train(train::Args),
     /// Show a run's certificate, or derive it again from the calibration log.
     Inspect(inspect::Args),
+    /// Compare ways of setting limits on accounts and days that nothing was tuned on.
+    Backtest(backtest::Args),
     /// Check a certificate against its calibration log.
     #[command(subcommand)]
     Certificate(certificate::Command),
@@ -118,6 +121,7 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Config(args) => train::config(&context, &args),
         Command::Train(args) => train::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
+        Command::Backtest(args) => backtest::run(&context, &args),
         Command::Certificate(command) => certificate::run(&context, &command),
         Command::Keys(args) => release::keys(&context, &args),
         Command::IssuerKey(args) => release::issuer_key(&context, &args),

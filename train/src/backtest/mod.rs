@@ -1,0 +1,244 @@
+//! The backtest: what each way of setting a limit would have granted, and what it would have lost, on accounts and days
+//! that nothing was tuned on.
+//!
+//! ```text
+//! accounts ─► folds: each is tested once, by methods that never saw it ─┐
+//! days ─► teach │ choose, calibrate │ test ─────────────────────────────┴─► three readings of each method
+//! ```
+//!
+//! Every method has one scalar and is read three ways. *Static*: the scalar is the boldest whose share of violated
+//! calibration windows is at most α, which is what split conformal prediction and most operators do; it promises nothing.
+//! *Certified*: the boldest that the betting test over accounts certifies. *Same rate*: the one scalar at which the
+//! method violates α of the test windows, so that methods can be compared at equal risk; it cannot be deployed.
+
+mod measure;
+mod method;
+
+use std::path::Path;
+
+use plimsoll_datasets::Histories;
+use plimsoll_model::calibration::{Promise, Verdict, Violations};
+use plimsoll_model::policy::Policy;
+use rayon::prelude::*;
+
+use crate::boost::{TrainingSet, fit};
+use crate::calibrate::{Candidate, Log, Scored, candidate, cells, score};
+use crate::config::Config;
+use crate::run::{Progress, TrainError, examples, monotone_columns, sampling, terms};
+use crate::windows::{Window, take};
+
+pub use measure::{Measured, Ratio};
+pub use method::Method;
+
+/// One row of the backtest: a window, what the forest of its fold says of it, and what others say.
+pub(crate) struct Row {
+    pub(crate) scored: Scored,
+    /// What the seed system's formula says, minor units, at each age.
+    pub(crate) formula: Vec<u64>,
+    /// What each peer says stays of the balance, at each age: `[peer][age]`.
+    pub(crate) peers: Vec<Vec<f32>>,
+}
+
+/// One fold.
+pub(crate) struct Fold {
+    pub(crate) calibrate: Vec<Row>,
+    pub(crate) test: Vec<Row>,
+    /// What the engine ships, by tier.
+    pub(crate) shipped: Vec<(plimsoll_model::Tier, Candidate)>,
+}
+
+/// Everything a backtest found.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Findings {
+    /// Accounts and windows tested.
+    pub accounts: usize,
+    /// Windows tested.
+    pub windows: usize,
+    /// Calibration accounts of each fold.
+    pub calibrating: Vec<usize>,
+    /// α, parts per million.
+    pub alpha_ppm: u32,
+    /// Each method, each reading.
+    pub measured: Vec<Measured>,
+    /// Mean limits of our model over those of others, at the same rate and certified.
+    pub ratios: Vec<Ratio>,
+}
+
+/// Which rows are written for peers, or where their answers are.
+#[derive(Clone, Copy, Debug)]
+pub enum Peers<'a> {
+    /// No peers.
+    None,
+    /// Writes each fold's rows here, and stops.
+    Export(&'a Path),
+    /// Reads `fold<k>.<name>.f32` from here: one answer for each row and age that was written, in order.
+    Read(&'a Path, &'a [String]),
+}
+
+/// Runs the backtest. `None` when rows were only written for peers.
+///
+/// # Errors
+/// [`TrainError`], as training.
+pub fn backtest(
+    histories: &Histories,
+    config: &Config,
+    policy: &Policy,
+    folds: u32,
+    cap: Option<plimsoll_model::Money>,
+    peers: Peers<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<Findings>, TrainError> {
+    config.validate()?;
+    let ages = config.ages(policy)?;
+    let asked = terms(config, policy, &ages);
+    let mut all = Vec::new();
+    progress.stage("folds", u64::from(folds));
+    for fold in 0..folds {
+        let sampling =
+            crate::windows::Sampling { fold: Some((fold, folds)), ..sampling(histories, config, policy, &ages) };
+        let windows = take(histories, &sampling, &|_| {});
+        crate::run::refuse_empty(&windows, histories.len(), config, &ages, policy)?;
+        let (rows, targets) = examples(&windows.train, &ages);
+        if let Peers::Export(dir) = peers {
+            export(dir, fold, &rows, &targets, &windows.calibrate, &windows.test, &ages)?;
+            progress.at(u64::from(fold) + 1);
+            continue;
+        }
+        let forest =
+            fit(TrainingSet::new(rows.view(), &targets).monotone(&monotone_columns()), &config.boost, &|_| {})?;
+        let log = Log {
+            terms: asked.clone(),
+            choose: score(&forest, &windows.choose, &ages),
+            calibrate: score(&forest, &windows.calibrate, &ages),
+            test: Vec::new(),
+        };
+        let shipped = cells(&log).iter().map(|c| (c.tier, candidate(c.rule, &asked))).collect();
+        let test = score(&forest, &windows.test, &ages);
+        let mut answers = read(peers, fold, windows.calibrate.len() + windows.test.len(), ages.len())?;
+        let of_test = answers.iter_mut().map(|peer| peer.split_off(windows.calibrate.len())).collect();
+        all.push(Fold {
+            calibrate: rows_of(log.calibrate, &windows.calibrate, answers, &ages),
+            test: rows_of(test, &windows.test, of_test, &ages),
+            shipped,
+        });
+        progress.at(u64::from(fold) + 1);
+    }
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let names: &[String] = if let Peers::Read(_, names) = peers { names } else { &[] };
+    Ok(Some(measure::read(&all, &asked, &Method::all(&asked, names), cap)))
+}
+
+fn rows_of(
+    scored: Vec<Scored>,
+    windows: &[Window],
+    peers: Vec<Vec<Vec<f32>>>,
+    ages: &[plimsoll_model::time::Age],
+) -> Vec<Row> {
+    let mut peers: Vec<_> = peers.into_iter().map(Vec::into_iter).collect();
+    let row = |(scored, window): (Scored, &Window)| Row {
+        formula: ages.iter().map(|age| method::formula(&window.features, *age)).collect(),
+        peers: peers.iter_mut().map(|p| p.next().unwrap_or_default()).collect(),
+        scored,
+    };
+    scored.into_iter().zip(windows).map(row).collect()
+}
+
+/// `fold<k>.train.f32` (features, target), `fold<k>.ask.f32` (features, age by age of each row: calibration, then test).
+fn export(
+    dir: &Path,
+    fold: u32,
+    rows: &ndarray::Array2<f32>,
+    targets: &[i32],
+    calibrate: &[Window],
+    test: &[Window],
+    ages: &[plimsoll_model::time::Age],
+) -> Result<(), TrainError> {
+    let one = plimsoll_model::forest::ONE as f32;
+    let teach = rows.rows().into_iter().zip(targets).flat_map(|(row, y)| {
+        row.to_vec().into_iter().chain([*y as f32 / one]).flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+    });
+    let ask = calibrate.iter().chain(test).flat_map(|w| ages.iter().map(move |age| (w, age))).flat_map(|(w, age)| {
+        let mut row = w.features;
+        row[plimsoll_model::features::Feature::LastSyncAgeMin as usize] = age.0 as f32;
+        row.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+    });
+    for (name, bytes) in [("train", teach.collect::<Vec<u8>>()), ("ask", ask.collect())] {
+        let path = dir.join(format!("fold{fold}.{name}.f32"));
+        std::fs::write(&path, bytes).map_err(|source| TrainError::Io { path, source })?;
+    }
+    Ok(())
+}
+
+/// `[peer][row][age]`.
+fn read(peers: Peers<'_>, fold: u32, rows: usize, ages: usize) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
+    let Peers::Read(dir, names) = peers else { return Ok(Vec::new()) };
+    let one = |name: &String| {
+        let path = dir.join(format!("fold{fold}.{name}.f32"));
+        let bytes = std::fs::read(&path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
+        if bytes.len() != rows * ages * 4 {
+            let reason =
+                format!("{} bytes for {rows} rows at {ages} ages: export again, then ask the peer again", bytes.len());
+            return Err(TrainError::BadRun { path, reason });
+        }
+        let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(values.chunks_exact(ages).map(<[f32]>::to_vec).collect())
+    };
+    names.iter().map(one).collect()
+}
+
+/// The first candidate of a method that violates each row, by age: `[age][row]`.
+pub(crate) fn first_violated(rows: &[Row], method: &Method, ages: usize) -> Vec<Vec<u32>> {
+    let n = method.candidates();
+    let first = |row: &Row, age: usize| {
+        let (mut low, mut high) = (0, n);
+        while low < high {
+            let middle = u32::midpoint(low, high);
+            if method.limit(middle, row, age) <= row.scored.headroom[age] { low = middle + 1 } else { high = middle }
+        }
+        low
+    };
+    (0..ages).into_par_iter().map(|age| rows.iter().map(|row| first(row, age)).collect()).collect()
+}
+
+/// The boldest candidate whose share of violated windows is at most `alpha` at every age.
+pub(crate) fn at_rate(firsts: &[Vec<u32>], candidates: u32, alpha: f64) -> u32 {
+    let of_age = |firsts: &Vec<u32>| {
+        let mut counts = vec![0u64; candidates as usize + 1];
+        firsts.iter().for_each(|f| counts[*f as usize] += 1);
+        let most = (alpha * firsts.len() as f64) as u64;
+        let mut violated = 0;
+        for (candidate, count) in counts[..candidates as usize].iter().enumerate() {
+            violated += count;
+            if violated > most {
+                return candidate.saturating_sub(1) as u32;
+            }
+        }
+        candidates - 1
+    };
+    firsts.iter().map(of_age).min().unwrap_or(0)
+}
+
+/// The boldest candidate that certifies over accounts.
+pub(crate) fn certified(rows: &[Row], firsts: &[Vec<u32>], candidates: u32, alpha: f64, delta: f64) -> Option<u32> {
+    let accounts: Vec<usize> = rows.chunk_by(|a, b| a.scored.account == b.scored.account).map(<[Row]>::len).collect();
+    let promise = Promise { alpha, money: None };
+    let mut best = None;
+    for candidate in 0..candidates {
+        let of_age = |firsts: &Vec<u32>| {
+            let mut next = firsts.iter();
+            let count = |n: &usize| Violations {
+                violated: next.by_ref().take(*n).filter(|f| **f <= candidate).count() as u32,
+                missing: 0,
+                windows: *n as u32,
+            };
+            accounts.iter().map(count).collect::<Vec<Violations>>()
+        };
+        if !Verdict::of(promise, &firsts.iter().map(of_age).collect::<Vec<_>>()).certifies(delta) {
+            break;
+        }
+        best = Some(candidate);
+    }
+    best
+}
