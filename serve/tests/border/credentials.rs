@@ -92,6 +92,20 @@ async fn every_claim_of_a_token_is_checked() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_let_in_before_ends_when_it_says() {
+    let world = World::new();
+    let token = Signer::ed25519(1).token("ed", &holder("alice"));
+    let skew = i64::from(world.config.auth.skew_s);
+    assert_eq!(world.bearer(&token).await.status, StatusCode::OK);
+    world.clock.set(plimsoll_model::UtcSeconds(NOW + 600 + skew - 1));
+    assert_eq!(world.bearer(&token).await.status, StatusCode::OK);
+    world.clock.set(plimsoll_model::UtcSeconds(NOW + 600 + skew));
+    assert_eq!(world.bearer(&token).await.code(), "EXPIRED_TOKEN");
+    world.clock.set(plimsoll_model::UtcSeconds(NOW - 11 - skew));
+    assert_eq!(world.bearer(&token).await.status, StatusCode::UNAUTHORIZED, "nor before it begins");
+}
+
+#[tokio::test]
 async fn clocks_may_differ_by_the_skew_and_not_by_more() {
     let world = World::new();
     let times = |iat: i64, nbf: i64, exp: i64| {
