@@ -50,6 +50,8 @@ impl File {
             .pragma("cache_size", "-65536")
             // Pages that every batch touches are then copied into the file once in many batches.
             .pragma("wal_autocheckpoint", "4096")
+            // What a statement of many rows would put back is kept in memory, not in a file that is unlinked.
+            .pragma("temp_store", "MEMORY")
             // After a large batch the log shrinks again.
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
