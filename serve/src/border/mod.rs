@@ -5,8 +5,8 @@
 //! Signature, Signature-Input ─► message ───────┴─► Identity ─► rates ─► body ─► handler
 //! ```
 //!
-//! There is no mutual TLS here: the service speaks plain HTTP behind what ends TLS, and bridges sign their messages,
-//! which also survives that proxy.
+//! TLS, mutual or not, is a matter of the socket ([`crate::config::Tls`]) or of what stands in front of it, and gives
+//! nobody an identity here: bridges sign their messages, which also survives a proxy.
 
 mod admit;
 

@@ -7,7 +7,7 @@ use axum::Router;
 use plimsoll_serve::app::App;
 use plimsoll_serve::border::layered;
 use plimsoll_serve::clock::Clock;
-use plimsoll_serve::config::Config;
+use plimsoll_serve::config::{Config, Server};
 use plimsoll_serve::console::{self, Console};
 use plimsoll_serve::models::delivery;
 use plimsoll_serve::ops::{self, server, trace};
@@ -74,7 +74,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let app = app.clone();
         tokio::spawn(async move {
             let stop = async move { drop(stops.changed().await) };
-            server::serve(listener, router, &app.config.server, &app.metrics, stop).await
+            // For who balances and watches, on a network of its own.
+            let plain = Server { tls: None, ..app.config.server.clone() };
+            server::serve(listener, router, &plain, &app.metrics, stop).await
         })
     });
     let cut = server::serve(listener, router, &app.config.server, &app.metrics, stop).await?;

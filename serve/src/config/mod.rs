@@ -43,8 +43,10 @@ pub struct Server {
     /// Where the API listens.
     pub listen: SocketAddr,
     /// Scheme and authority that clients call it by, without a path: what a bridge's signature covers as `@target-uri`.
-    /// `http://` and the listening address when it is not set.
+    /// `http://`, or `https://` with `tls`, and the listening address when it is not set.
     pub public_url: Option<String>,
+    /// TLS at the service itself; without it, something in front ends it.
+    pub tls: Option<Tls>,
     /// A second address for `/metrics`, `/healthz` and `/readyz`; the first then has no `/metrics`.
     pub ops_listen: Option<SocketAddr>,
     /// Addresses whose `X-Forwarded-For` counts.
@@ -72,6 +74,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            tls: None,
             ops_listen: None,
             trusted_proxies: Vec::new(),
             body_bytes_max: 64 * 1024,
@@ -91,9 +94,21 @@ impl Server {
     pub fn public_origin(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.listen),
+            None => format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.listen),
         }
     }
+}
+
+/// Files in PEM, read again when they change. Needs the feature `https`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, and those between it and one that clients trust.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates clients must show (mutual TLS); without it they show none.
+    pub clients: Option<PathBuf>,
 }
 
 /// Where everything is remembered.

@@ -8,6 +8,9 @@ pub mod health;
 
 pub mod server;
 
+#[cfg(feature = "https")]
+mod tls;
+
 pub mod trace;
 
 use axum::Router;

@@ -73,6 +73,7 @@ pub async fn serve(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .half_close(false);
+    let secure = Secure::open(server).map_err(std::io::Error::other)?;
     let places = Arc::new(Semaphore::new(server.connections_max));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -105,13 +106,26 @@ pub async fn serve(
             let mut router = router.clone();
             async move { router.as_service().ready().await?.call(request).await }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
+        let service = TowerToHyperService::new(service);
         let connections = metrics.http.connections.clone();
         connections.inc();
+        let (http, watcher, secure) = (http.clone(), graceful.watcher(), secure.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            let ended = match secure {
+                Secure::Elsewhere => {
+                    watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await.map_err(|e| e.to_string())
+                }
+                #[cfg(feature = "https")]
+                Secure::Here(acceptor) => match acceptor.accept(stream).await {
+                    Err(refused) => Err(format!("TLS: {refused}")),
+                    Ok(stream) => {
+                        let connection = http.serve_connection(TokioIo::new(stream), service);
+                        watcher.watch(connection).await.map_err(|e| e.to_string())
+                    }
+                },
+            };
+            if let Err(error) = ended {
+                tracing::debug!(error, "a connection ended early");
             }
             connections.dec();
             drop(place);
@@ -126,6 +140,30 @@ pub async fn serve(
             let cut = usize::try_from(metrics.http.connections.get()).unwrap_or(0);
             tracing::warn!(cut, "time is up: connections are cut");
             Ok(cut)
+        }
+    }
+}
+
+/// Where TLS ends.
+#[derive(Clone)]
+enum Secure {
+    /// In front of the service, or nowhere.
+    Elsewhere,
+    #[cfg(feature = "https")]
+    Here(Arc<super::tls::Acceptor>),
+}
+
+impl Secure {
+    fn open(server: &Server) -> Result<Self, String> {
+        match &server.tls {
+            None => Ok(Self::Elsewhere),
+            #[cfg(feature = "https")]
+            Some(files) => {
+                let acceptor = super::tls::Acceptor::open(files, Duration::from_secs(server.head_s))?;
+                Ok(Self::Here(Arc::new(acceptor)))
+            }
+            #[cfg(not(feature = "https"))]
+            Some(_) => Err("server.tls: this build has no TLS: build it with the feature `https`".to_owned()),
         }
     }
 }
