@@ -7,6 +7,7 @@
 //!                                │
 //!                     attribution: what each feature adds to a prediction
 //!                     onnx, monotone, golden, artifact: the same forest as bytes that can be checked
+//!                                                       decision ─► explain: parts that sum to it, and what would raise it
 //!                                                       decision ─► grant: a limit as bytes that can be checked
 //! ```
 
@@ -39,6 +40,8 @@ pub mod standing;
 pub mod online;
 
 pub mod decision;
+
+pub mod explain;
 
 pub mod golden;
 

@@ -100,6 +100,66 @@ pub fn prove(forest: &Forest, column: usize, direction: Direction) -> Result<Pro
     Ok(proof)
 }
 
+/// What [`enforce`] changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Enforced {
+    /// Leaves with another value than before.
+    pub leaves_moved: usize,
+    /// The most that a leaf moved, in steps.
+    pub moved_max: i32,
+}
+
+/// The forest nearest to hand that moves only in the given directions: in each tree every leaf becomes the middle of the
+/// largest monotone tree that is nowhere above and the smallest that is nowhere below. A tree that is monotone already
+/// stays as it is.
+///
+/// # Panics
+/// Never: values stay between the smallest and the largest leaf of their tree, so sums stay exact.
+pub fn enforce(forest: &Forest, constraints: &[(usize, Direction)]) -> (Forest, Enforced) {
+    let mut done = Enforced::default();
+    let mut straighten = |tree: &Tree| {
+        let leaves = boxes(tree);
+        // `(a, b)`: leaf a may not exceed leaf b.
+        let mut orders: Vec<(usize, usize)> = Vec::new();
+        for &(column, direction) in constraints {
+            for (near, (_, near_box)) in leaves.iter().enumerate() {
+                for (far, (_, far_box)) in leaves.iter().enumerate() {
+                    if near_box.high(column) <= far_box.low(column) && near_box.meets_beside(far_box, column) {
+                        orders.push(if direction == Direction::Increasing { (near, far) } else { (far, near) });
+                    }
+                }
+            }
+        }
+        let values: Vec<i32> = leaves.iter().map(|leaf| leaf.0.1).collect();
+        let (mut low, mut high) = (values.clone(), values.clone());
+        // Each pass carries a value one leaf further at least; they only fall, or only rise, among finitely many.
+        loop {
+            let before = (low.clone(), high.clone());
+            for &(a, b) in &orders {
+                low[a] = low[a].min(low[b]);
+                high[b] = high[b].max(high[a]);
+            }
+            if before == (low.clone(), high.clone()) {
+                break;
+            }
+        }
+        let mut nodes = tree.nodes().to_vec();
+        for (ix, ((node, was), _)) in leaves.iter().enumerate() {
+            // Rounded down: a monotone function of the two, so leaves keep their order.
+            let steps = low[ix] + (high[ix] - low[ix]) / 2;
+            if steps != *was {
+                nodes[*node] = Node::Leaf { steps };
+                done.leaves_moved += 1;
+                done.moved_max = done.moved_max.max((steps - was).abs());
+            }
+        }
+        Tree::new(nodes).expect("the shape is that of a tree")
+    };
+    let outputs = forest.outputs().iter().map(|trees| trees.iter().map(&mut straighten).collect()).collect();
+    let straight = Forest::new(forest.features(), outputs).expect("no leaf is larger than the largest was");
+    (straight, done)
+}
+
 /// The part of the space that falls in one leaf: `low < x ≤ high` in each column that was split on.
 /// The top of an axis is +∞ and NaN, which no threshold reaches.
 #[derive(Clone, Default)]
@@ -208,5 +268,41 @@ mod tests {
     fn a_forest_that_ignores_the_feature_is_monotone_in_it() {
         let forest = Forest::new(1, vec![vec![Tree::constant(3)]]).expect("a forest");
         assert_eq!(prove(&forest, 0, Direction::Decreasing), Ok(Proof { thresholds: 0, trees: 0, pairs: 0 }));
+    }
+
+    #[test]
+    fn what_is_not_monotone_becomes_so_and_what_is_stays() {
+        let wrong = forest([20, 10], 0);
+        let (straight, done) = enforce(&wrong, &[(0, Direction::Increasing)]);
+        assert!(prove(&straight, 0, Direction::Increasing).is_ok());
+        assert_eq!((straight.evaluate(&[0.0, 0.0]), straight.evaluate(&[2.0, 0.0])), (vec![15], vec![15]));
+        assert_eq!(done, Enforced { leaves_moved: 2, moved_max: 5 });
+        assert_eq!(enforce(&wrong, &[(0, Direction::Decreasing)]), (wrong, Enforced::default()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_enforced_forest_is_proved_in_every_direction_and_stays_within_its_leaves(
+            leaves in proptest::collection::vec(-50i32..50, 8), cuts in proptest::collection::vec(0u8..4, 7),
+        ) {
+            // A full tree of depth 3 that asks two columns in turn, at thresholds that may repeat.
+            let nodes = (0..15usize).map(|ix| if ix < 7 {
+                let child = (2 * ix + 1) as u32;
+                split(u16::from(ix > 2 || ix == 0) ^ u16::from(cuts[ix] > 1), f32::from(cuts[ix]), child, child + 1)
+            } else {
+                leaf(leaves[ix - 7])
+            });
+            let forest = Forest::new(2, vec![vec![Tree::new(nodes.collect()).expect("a tree")]]).expect("a forest");
+            let both = [(0, Direction::Increasing), (1, Direction::Decreasing)];
+            let (straight, _) = enforce(&forest, &both);
+            for (column, direction) in both {
+                proptest::prop_assert!(prove(&straight, column, direction).is_ok());
+            }
+            let (least, most) = (leaves.iter().min(), leaves.iter().max());
+            for x in [-1.0, 0.5, 1.5, 2.5, 9.0] {
+                let value = straight.evaluate(&[x, 1.0])[0];
+                proptest::prop_assert!(Some(&value) >= least && Some(&value) <= most);
+            }
+        }
     }
 }
