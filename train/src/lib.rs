@@ -3,10 +3,15 @@
 //! ```text
 //! histories ─► windows ─► boost ─► calibrate ─► run directory ─► publish ─► a repository that devices verify
 //!              features    forest   certificate   model.onnx       TUF
-//!              headroom             frontier      report.html
+//!              headroom   import   frontier      report.html
+//!                       (made elsewhere)
 //! ```
 
 pub mod boost;
+
+pub mod import;
+
+pub mod importance;
 
 pub mod calibrate;
 

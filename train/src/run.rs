@@ -15,6 +15,7 @@ use plimsoll_model::money::Money;
 use plimsoll_model::monotone::{Direction, Violation, prove};
 use plimsoll_model::onnx::{ML_OPSET, ModelFile};
 use plimsoll_model::policy::{Policy, TierRules};
+use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::{Age, UtcSeconds};
 
 use crate::boost::{FitError, TrainingSet, fit};
@@ -86,7 +87,14 @@ pub enum TrainError {
     /// The booster.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// The exported trees are not monotone: a bug, and the artifact is not written.
+    /// A forest that was made elsewhere.
+    #[error("the forest: {why}")]
+    BadForest {
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// The exported trees are not monotone, and the artifact is not written: a bug of the booster, or an import that
+    /// was not made monotone.
     #[error("the exported trees are not monotone in {feature}: {violation}")]
     NotMonotone {
         /// Which feature.
@@ -144,6 +152,51 @@ pub fn train(
     policy: &Policy,
     progress: &dyn Progress,
 ) -> Result<Run, TrainError> {
+    run(histories, config, policy, progress, None)
+}
+
+/// The same with trees that were made elsewhere ([`crate::import`]): proves, calibrates and tests them.
+///
+/// The configuration's `boost` grows nothing; its levels become the file's.
+///
+/// # Errors
+/// [`TrainError`]; `BadForest` when the file does not say what it predicts, or predicts something else than this engine
+/// computes features for.
+pub fn adopt(
+    histories: &Histories,
+    config: &Config,
+    policy: &Policy,
+    file: &ModelFile,
+    progress: &dyn Progress,
+) -> Result<Run, TrainError> {
+    let bad = |why: String| TrainError::BadForest { why };
+    let property = |name: &str| file.properties.get(name).ok_or_else(|| bad(format!("it has no property {name}")));
+    if *property("feature_schema")? != schema_hash() || file.forest.features() != FEATURES.len() {
+        return Err(bad("it was imported for other features than this build computes: import it again".into()));
+    }
+    let level = |text: &str| text.parse().ok().and_then(|ppm| Ppm::new(ppm).ok());
+    let levels: Option<Vec<Ppm>> = property(LEVELS)?.split(',').map(level).collect();
+    let levels = levels.filter(|l| l.len() == file.forest.outputs().len() && l.is_sorted_by(|a, b| a < b));
+    let levels = levels.ok_or_else(|| bad(format!("its property {LEVELS} does not name a level for each output")))?;
+    let mut config = config.clone();
+    config.boost.levels = levels;
+    run(histories, &config, policy, progress, Some(file))
+}
+
+/// Of an imported model's file: the level of each output in parts per million, separated by commas.
+pub const LEVELS: &str = "levels_ppm";
+/// Of an imported model's file: what made it.
+pub const MADE_BY: &str = "made_by";
+/// Of an imported model's file: the files it was made from.
+pub const SOURCE: &str = "source_sha256";
+
+fn run(
+    histories: &Histories,
+    config: &Config,
+    policy: &Policy,
+    progress: &dyn Progress,
+    given: Option<&ModelFile>,
+) -> Result<Run, TrainError> {
     config.validate()?;
     let ages = config.ages(policy)?;
     if histories.currency != policy.currency {
@@ -166,20 +219,25 @@ pub fn train(
         progress.note(&feasible.to_string());
     }
 
-    progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
-    let (rows, targets) = examples(&windows.train, &ages);
-    let set = TrainingSet::new(rows.view(), &targets);
-    let forest = fit(set.monotone(&monotone_columns()), &config.boost, &|done| progress.at(done))?;
+    let mut properties = BTreeMap::from([
+        ("model_id".to_owned(), config.model_id.clone()),
+        ("model_version".to_owned(), config.model_version.to_string()),
+        ("programme".to_owned(), policy.programme.clone()),
+        ("feature_schema".to_owned(), schema_hash()),
+    ]);
+    let forest = match given {
+        None => grow(&windows, &ages, config, progress)?,
+        Some(file) => {
+            let kept = file.properties.iter().filter(|(name, _)| [MADE_BY, SOURCE].contains(&name.as_str()));
+            properties.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+            file.forest.clone()
+        }
+    };
     let mut monotone = Vec::new();
     let file = ModelFile {
         forest,
         version: i64::try_from(config.model_version).expect("validate refuses larger versions"),
-        properties: BTreeMap::from([
-            ("model_id".to_owned(), config.model_id.clone()),
-            ("model_version".to_owned(), config.model_version.to_string()),
-            ("programme".to_owned(), policy.programme.clone()),
-            ("feature_schema".to_owned(), schema_hash()),
-        ]),
+        properties,
     };
     let model = file.encode();
     // The proof is of the file, not of the trees in memory.
@@ -256,6 +314,18 @@ pub fn terms(config: &Config, policy: &Policy, ages: &[Age]) -> Terms {
         feature_schema: schema_hash(),
         ..Terms::new(c.alpha, c.delta, config.target, policy.settle_within_h, ages.to_vec())
     }
+}
+
+fn grow(
+    windows: &Windows,
+    ages: &[Age],
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<plimsoll_model::forest::Forest, TrainError> {
+    progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
+    let (rows, targets) = examples(&windows.train, ages);
+    let set = TrainingSet::new(rows.view(), &targets);
+    Ok(fit(set.monotone(&monotone_columns()), &config.boost, &|done| progress.at(done))?)
 }
 
 /// The times of the three parts.

@@ -18,6 +18,10 @@ pub(super) enum Command {
     /// Write any history as Parquet or CSV with our columns.
     #[command(after_help = "Example: plimsoll data convert --data berka/ --on-bad-row skip --out berka-parquet")]
     Convert(ConvertArgs),
+    /// Write the rows that teach, to train a model elsewhere: features, target, account.
+    #[command(after_help = "Example: plimsoll data windows --data wallets --config limit.toml --out windows.csv\n\
+        Only accounts and days that `plimsoll train` would teach with: those that calibrate and test must stay unseen.")]
+    Windows(super::windows::Args),
 }
 
 #[derive(clap::Args)]
@@ -118,6 +122,7 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Synth(args) => synth(context, &args),
         Command::Describe(args) => describe(context, &args),
         Command::Convert(args) => convert(context, &args),
+        Command::Windows(args) => super::windows::run(context, &args),
     }
 }
 

@@ -6,6 +6,7 @@ use plimsoll_datasets::LoadError;
 use plimsoll_edge::RefuseArtifact;
 use plimsoll_edge::trust::RefuseRelease;
 use plimsoll_train::config::ConfigError;
+use plimsoll_train::import::ImportError;
 use plimsoll_train::keys::KeyError;
 use plimsoll_train::publish::PublishError;
 use plimsoll_train::run::TrainError;
@@ -60,12 +61,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             TrainError::NoWindows { .. } => 5,
             TrainError::Output(e) => load(e),
             TrainError::Io { .. } => 7,
-            TrainError::BadRun { .. } => 3,
+            TrainError::BadRun { .. } | TrainError::BadForest { .. } => 3,
             _ => 1,
         });
     }
     if let Some(e) = cause.downcast_ref::<PublishError>() {
         return Some(if matches!(e, PublishError::Io { .. }) { 7 } else { 8 });
+    }
+    if let Some(e) = cause.downcast_ref::<ImportError>() {
+        return Some(if matches!(e, ImportError::NotReproduced { .. }) { 6 } else { 3 });
     }
     let is = |found: bool, code: u8| found.then_some(code);
     is(cause.is::<Usage>(), 2)

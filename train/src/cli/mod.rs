@@ -6,13 +6,17 @@ mod certificate;
 mod data;
 mod demo;
 mod exit;
+mod explain;
 mod grant;
+mod import;
+mod importance;
 mod inspect;
 mod interrupt;
 mod release;
 mod score;
 mod show;
 mod train;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +52,8 @@ enum Command {
     Config(train::ConfigArgs),
     /// Train, calibrate and test a limit model on a history.
     Train(train::Args),
+    /// Take a model that XGBoost or LightGBM trained: `plimsoll train --forest` certifies it.
+    Import(import::Args),
     /// Show a run's certificate, or derive it again from the calibration log.
     Inspect(inspect::Args),
     /// Compare ways of setting limits on accounts and days that nothing was tuned on.
@@ -55,6 +61,8 @@ enum Command {
     /// Check a certificate against its calibration log.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// Say which features a run's forest lives from.
+    Importance(importance::Args),
     /// Make the signing keys of a repository.
     Keys(release::KeysArgs),
     /// Make the key that signs grants.
@@ -65,6 +73,8 @@ enum Command {
     Verify(release::VerifyArgs),
     /// Evaluate a published model on the edge for accounts of a history.
     Score(score::Args),
+    /// Say why accounts have the limits they have, to the minor unit, and what would raise them.
+    Explain(explain::Args),
     /// Sign a grant for a device, by hand: for trying one before there is a service.
     Grant(grant::Args),
     /// Print a completion script for a shell.
@@ -120,14 +130,17 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Data(command) => data::run(&context, command),
         Command::Config(args) => train::config(&context, &args),
         Command::Train(args) => train::run(&context, &args),
+        Command::Import(args) => import::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
         Command::Backtest(args) => backtest::run(&context, &args),
         Command::Certificate(command) => certificate::run(&context, &command),
+        Command::Importance(args) => importance::run(&context, &args),
         Command::Keys(args) => release::keys(&context, &args),
         Command::IssuerKey(args) => release::issuer_key(&context, &args),
         Command::Publish(args) => release::publish(&context, &args),
         Command::Verify(args) => release::verify(&context, &args),
         Command::Score(args) => score::run(&context, &args),
+        Command::Explain(args) => explain::run(&context, &args),
         Command::Grant(args) => grant::run(&context, &args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plimsoll", &mut std::io::stdout());

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_model::onnx::ModelFile;
 use plimsoll_model::policy::{PRESETS, Policy};
 use plimsoll_train::config::{Config, ConfigError};
-use plimsoll_train::run::{self, Run};
+use plimsoll_train::run::{self, Run, TrainError};
 
 use super::exit::Usage;
 use super::{Context, DataArgs, interrupt, show};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  plimsoll train --data wallets --out runs/first\n  \
-    plimsoll train --data berka/ --config train/configs/berka.toml --out runs/berka")]
+    plimsoll train --data berka/ --config train/configs/berka.toml --out runs/berka\n  \
+    plimsoll train --data wallets --config limit.toml --forest forest.onnx --out runs/imported")]
 pub(super) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -22,6 +24,9 @@ pub(super) struct Args {
     /// Overrules the configuration's policy: a preset or a policy file.
     #[arg(long, value_name = "NAME|FILE")]
     policy: Option<String>,
+    /// Trees that `plimsoll import` wrote: nothing is grown, they are proved, calibrated and tested.
+    #[arg(long, value_name = "FILE")]
+    forest: Option<PathBuf>,
     /// Directory to make.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -77,12 +82,22 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let (config, policy) = read_config(args.config.as_deref(), args.policy.as_deref())?;
     // Before minutes of work: is there a place for the result?
     drop(plimsoll_datasets::write::Staging::new(&args.out)?);
+    let forest = args.forest.as_deref().map(read_forest).transpose()?;
     let histories = args.data.read(context)?;
-    let run = run::train(&histories, &config, &policy, &context.bars)?;
+    let run = match &forest {
+        None => run::train(&histories, &config, &policy, &context.bars)?,
+        Some(file) => run::adopt(&histories, &config, &policy, file, &context.bars)?,
+    };
     drop(histories);
     interrupt::writing(&args.out);
     run.save(&args.out)?;
     context.answer(&run.release.certificate, || summary(&run, &args.out))
+}
+
+fn read_forest(path: &Path) -> anyhow::Result<ModelFile> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let bad = |e| TrainError::BadForest { why: format!("{}: {e}; give what `plimsoll import` wrote", path.display()) };
+    Ok(ModelFile::decode(&bytes).map_err(bad)?)
 }
 
 /// What a run promises and grants, in a screenful.
