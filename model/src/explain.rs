@@ -287,6 +287,13 @@ mod tests {
                 let exact = i128::from(balance) * i128::from(*steps);
                 proptest::prop_assert!(((i128::from(*amount) << 20) - exact).abs() < 1 << 20, "off by a minor unit or more");
             }
+            // Who was rounded up had a remainder at least as large as who was not.
+            let remainder = |steps: i64| (i128::from(balance) * i128::from(steps)).rem_euclid(1 << 20);
+            let up = |(amount, part): &(&i64, &(Cause, i64))| (i128::from(**amount) << 20) > i128::from(balance) * i128::from(part.1);
+            let (up, down): (Vec<_>, Vec<_>) = amounts.iter().zip(&parts).partition(up);
+            let least = up.iter().map(|(_, part)| remainder(part.1)).min();
+            let most = down.iter().map(|(_, part)| remainder(part.1)).max();
+            proptest::prop_assert!(least.is_none() || most <= least, "{most:?} {least:?}");
         }
     }
 
@@ -296,7 +303,8 @@ mod tests {
         let tier = |level| Tier::new(level).expect("a tier");
         let now = UtcSeconds(1_000_000);
         let mut situation = Situation::fresh(money(40_000), tier(0), now.plus(-3_600), 600);
-        situation.pending = money(70);
+        // The engine below does not count what was spent, so waiting raises nothing.
+        (situation.pending, situation.spent_24h) = (money(70), money(1));
         let features = FeatureVector([0.0; crate::features::FEATURE_COUNT]);
         // An engine with reasons of its own: 10 a tier, 5 less when stale, pending off, nothing for an attested device.
         let engine = |f: &FeatureVector, s: &Situation, at: UtcSeconds| {
