@@ -102,6 +102,11 @@ fn missing_low_is_written_out_where_it_can_happen() {
     answers(&model, [f32::NAN, 2.0], 0.75);
     answers(&model, [f32::MAX, 0.0], 0.4375);
     assert_eq!(model.forest.outputs()[0][1].nodes().len(), 9, "the low side twice; the second default costs nothing");
+    // Below the copy for missing values no further test of that column remains; below the other none can be missing.
+    let nested = left.replace("\"split_indices\":[0,1", "\"split_indices\":[0,0").replace("5E-1,2E0", "5E-1,2E-1");
+    let nested = read(nested.as_bytes()).expect("reads");
+    answers(&nested, [f32::NAN, 0.0], 0.625);
+    assert_eq!(nested.forest.outputs()[0][1].nodes().len(), 7, "one test of the three splits in two");
     // Without missing values in training LightGBM takes them for 0, which is low here.
     let zero = light().replace("decision_type=8 8", "decision_type=0 8");
     answers(&read(zero.as_bytes()).expect("reads"), [f32::NAN, 0.0], 0.125);
@@ -192,6 +197,10 @@ fn scores_need_their_columns_and_rows_enough() {
     assert!(said("a,b,prediction\n0,0,0.125\n").contains("too few"));
     assert!(said("a,b,prediction\nx,0,0.125\n").contains("row 2: a is"));
     assert!(said("a,b,prediction\n0,,0.125\n").contains("missing"));
+    assert!(
+        said("a,b,prediction\n0,0,0.12500001\n")
+            .contains("row 2: prediction is 0.12500001, the imported trees say 0.125")
+    );
     assert!(said("a,b,prediction\n0,0,nan\n").contains("row 2"));
     let fine = format!("their_own,b,a,prediction\n{}", "9,0,,-0.0625\n9,2,0.5,0.125\n9,2.5,0.5,0.25\n".repeat(7));
     let found = reproduce(&model, &COLUMNS, fine.as_bytes()).expect("reproduced");

@@ -1,7 +1,8 @@
 //! UBJSON, as XGBoost writes it, into the JSON it stands for.
 //!
-//! Counts come from the file, so nothing is allocated for them before their bytes have been seen. Containers of a type
-//! that takes no bytes (null, true, false) could be of any size; they are refused, and XGBoost writes none.
+//! Counts come from the file, so nothing is allocated for them: lists grow as their items are read, and each takes a byte
+//! at least. Containers of a type that takes none (null, true, false) could be of any size; they are refused, and XGBoost
+//! writes none.
 //!
 //! Source: the UBJSON specification, draft 12 (ubjson.org), with typed and counted containers.
 
@@ -103,9 +104,7 @@ impl Reader<'_> {
             return Some((item, None));
         }
         self.at += 1;
-        let n = self.count()?;
-        // Each item takes a byte at least.
-        (n <= self.bytes.len() - self.at).then_some((item, Some(n)))
+        Some((item, Some(self.count()?)))
     }
 
     fn list(&mut self, depth: usize) -> Option<Value> {
