@@ -15,8 +15,8 @@
 //! ```
 //!
 //! with `o` 1 where the row agrees with the path and `z` the share of the background that went that way. The integrand
-//! is a polynomial, so a Gauss–Legendre rule of half as many points as features is exact, and every factor is positive,
-//! so nothing cancels however deep the tree.
+//! is a polynomial, so a Gauss–Legendre rule of half as many points as features is exact; and every factor is positive, so
+//! nothing cancels however deep the tree. What does not depend on the row is computed once, for each leaf and point.
 //!
 //! **Rounding.** Predictions and the expected value are whole steps, and so must be the parts: each is rounded down, and
 //! the steps then missing go one by one to the features with the largest remainders, the earlier column first among
@@ -103,6 +103,24 @@ struct Output {
 struct Leaf {
     steps: i32,
     asks: Vec<Ask>,
+    /// At each point of its rule, for each ask: what does not depend on the row.
+    terms: Vec<Term>,
+}
+
+/// Of one ask at one point `t`, for a row that does not agree and for one that does.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    /// `t·o + (1−t)·z`.
+    factor: [f64; 2],
+    /// `(o − z)` over that.
+    part: [f64; 2],
+}
+
+impl Term {
+    fn at(t: f64, share: f64) -> Self {
+        let (apart, along) = ((1.0 - t) * share, t + (1.0 - t) * share);
+        Self { factor: [apart, along], part: [-1.0 / (1.0 - t), (1.0 - share) / along] }
+    }
 }
 
 /// `low < x ≤ high`, the top with missing, and the share of the background that went this way at each such split.
@@ -115,11 +133,10 @@ struct Ask {
 }
 
 impl Ask {
-    fn agrees(&self, row: &[f32]) -> f64 {
+    fn agrees(&self, row: &[f32]) -> bool {
         let x = f64::from(row[self.column]);
         // `x > high` is false for NaN, which only the top of the axis takes.
-        let inside = if x.is_nan() { self.high == f64::INFINITY } else { self.low < x && x <= self.high };
-        f64::from(u8::from(inside))
+        if x.is_nan() { self.high == f64::INFINITY } else { self.low < x && x <= self.high }
     }
 }
 
@@ -138,9 +155,13 @@ impl Attributor {
             asked.dedup();
             Output { leaves, asked, expected: expected(trees, counts, covers.rows) }
         };
-        let outputs: Vec<Output> = forest.outputs().iter().zip(&covers.outputs).map(output).collect();
+        let mut outputs: Vec<Output> = forest.outputs().iter().zip(&covers.outputs).map(output).collect();
         let most = outputs.iter().flat_map(|o| &o.leaves).map(|leaf| leaf.asks.len()).max().unwrap_or(0);
-        let rules = (1..=most.div_ceil(2)).map(gauss_legendre).collect();
+        let rules: Vec<Vec<(f64, f64)>> = (1..=most.div_ceil(2)).map(gauss_legendre).collect();
+        for leaf in outputs.iter_mut().flat_map(|o| &mut o.leaves).filter(|leaf| !leaf.asks.is_empty()) {
+            let points = rules[leaf.asks.len().div_ceil(2) - 1].iter();
+            leaf.terms = points.flat_map(|(t, _)| leaf.asks.iter().map(|ask| Term::at(*t, ask.share))).collect();
+        }
         Self { outputs, rules, columns: forest.features() }
     }
 
@@ -151,7 +172,7 @@ impl Attributor {
     pub fn attribute(&self, output: usize, row: &[f32]) -> Attribution {
         let parts = self.parts(output, row);
         let Output { leaves, asked, expected } = &self.outputs[output];
-        let told = |leaf: &&Leaf| leaf.asks.iter().all(|ask| ask.agrees(row) > 0.0);
+        let told = |leaf: &&Leaf| leaf.asks.iter().all(|ask| ask.agrees(row));
         let prediction: i32 = leaves.iter().filter(told).map(|leaf| leaf.steps).sum();
         let mut features = vec![0; self.columns];
         let mut missing = prediction - expected;
@@ -180,18 +201,27 @@ impl Attributor {
     pub fn parts(&self, output: usize, row: &[f32]) -> Vec<f64> {
         assert!(row.len() >= self.columns, "a row of {} columns for a forest of {}", row.len(), self.columns);
         let mut parts = vec![0.0; self.columns];
+        let mut agrees = Vec::new();
         for leaf in self.outputs[output].leaves.iter().filter(|leaf| !leaf.asks.is_empty()) {
-            let agrees: Vec<f64> = leaf.asks.iter().map(|ask| ask.agrees(row)).collect();
-            // Nobody in the background went that way, nor does the row: no coalition reaches this leaf.
-            if leaf.asks.iter().zip(&agrees).any(|(ask, o)| *o == 0.0 && ask.share == 0.0) {
+            agrees.clear();
+            for ask in &leaf.asks {
+                let agrees_here = ask.agrees(row);
+                // Nobody in the background went that way, nor does the row: no coalition reaches this leaf.
+                if !agrees_here && ask.share == 0.0 {
+                    break;
+                }
+                agrees.push(usize::from(agrees_here));
+            }
+            let asks = leaf.asks.len();
+            if agrees.len() < asks {
                 continue;
             }
-            for (t, weight) in &self.rules[leaf.asks.len().div_ceil(2) - 1] {
-                let factor = |ask: &Ask, o: f64| t * o + (1.0 - t) * ask.share;
-                let all: f64 = leaf.asks.iter().zip(&agrees).map(|(ask, o)| factor(ask, *o)).product();
+            let rule = &self.rules[asks.div_ceil(2) - 1];
+            for ((_, weight), terms) in rule.iter().zip(leaf.terms.chunks_exact(asks)) {
+                let all: f64 = terms.iter().zip(&agrees).map(|(term, o)| term.factor[*o]).product();
                 let height = weight * f64::from(leaf.steps) * all;
-                for (ask, o) in leaf.asks.iter().zip(&agrees) {
-                    parts[ask.column] += height * (o - ask.share) / factor(ask, *o);
+                for ((ask, term), o) in leaf.asks.iter().zip(terms).zip(&agrees) {
+                    parts[ask.column] += height * term.part[*o];
                 }
             }
         }
@@ -208,7 +238,7 @@ fn ways(tree: &Tree, covers: &[u32]) -> Vec<Leaf> {
         match tree.nodes()[ix] {
             // A leaf of nothing adds nothing; its way matters to no other.
             Node::Leaf { steps: 0 } => {}
-            Node::Leaf { steps } => found.push(Leaf { steps, asks }),
+            Node::Leaf { steps } => found.push(Leaf { steps, asks, terms: Vec::new() }),
             Node::Split { feature, threshold, low, high } => {
                 let (column, at) = (usize::from(feature), f64::from(threshold));
                 let sides = [(low as usize, f64::NEG_INFINITY, at), (high as usize, at, f64::INFINITY)];
