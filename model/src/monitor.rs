@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! window settles ─► loss x in [0, 1] ─► E of its tier ─► E ≥ 1/δ: alarm ─► granted share halves, E begins anew
-//! not settled in time ─► x = 1 until it is ─┘                               nothing raises it but a new model
+//!                                                                           nothing raises it but a new model
 //! ```
 //!
 //! The certificate promises that in a tier a window's expected loss is at most α, whatever happened before. Against that,
@@ -21,7 +21,9 @@
 //! | 4 α | 270 | 810 |
 //! | 10 α | 65 | 175 |
 //!
-//! Two windows of one account that overlap are one event seen twice: give each account at most one window per `H`.
+//! Two windows of one account that overlap are one event seen twice: give each account at most one window at a time.
+//! What is lost is headroom, and how low a balance fell is known at the end of the window, whichever payments came in: so
+//! every window ends in its time, and none has to count as lost because it is not settled yet.
 //! Accounts differ, and one that was lucky before will be again; what counts is that new accounts come in and old ones
 //! take turns. A tier with a handful of accounts has no such promise, and no certificate either.
 //!
@@ -70,8 +72,6 @@ pub struct Watch {
     pub windows: u64,
     /// Their losses, parts per million of a window.
     pub loss_ppm: u64,
-    /// Of the windows, those that count as lost because they are not settled.
-    pub overdue: u64,
     /// Alarms so far; windows before the last are not counted above.
     pub alarms: u32,
     /// Taken off by hand, parts per million.
@@ -91,15 +91,6 @@ pub struct Alarm {
     pub e_value: f64,
     /// Share of every limit that is granted from now on, parts per million.
     pub granted_ppm: u32,
-}
-
-/// An overdue window: to say later how it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overdue {
-    /// Its tier.
-    pub tier: Tier,
-    /// Alarms before it: afterwards it does not count any more.
-    alarms: u32,
 }
 
 impl Monitor {
@@ -159,23 +150,6 @@ impl Monitor {
         watch.loss_ppm = watch.loss_ppm.saturating_add(u64::from(loss_ppm.min(WHOLE)));
         // Without a loss the evidence falls.
         if loss_ppm == 0 { None } else { self.alarm(tier) }
-    }
-
-    /// A window whose time to settle is over while something of it has not settled: it counts as lost until it has.
-    pub fn overdue(&mut self, tier: Tier) -> (Overdue, Option<Alarm>) {
-        let watch = self.watch_mut(tier);
-        let overdue = Overdue { tier, alarms: watch.alarms };
-        watch.overdue = watch.overdue.saturating_add(1);
-        (overdue, self.settled(tier, WHOLE))
-    }
-
-    /// An overdue window has settled after all. What an alarm was given for stays given.
-    pub fn resolved(&mut self, overdue: Overdue, loss_ppm: u32) {
-        let watch = self.watch_mut(overdue.tier);
-        if overdue.alarms == watch.alarms && watch.overdue > 0 {
-            watch.overdue -= 1;
-            watch.loss_ppm = watch.loss_ppm.saturating_sub(u64::from(WHOLE - loss_ppm.min(WHOLE)));
-        }
     }
 
     /// Lowers the share of a tier by hand, to at most this; a higher one changes nothing.
@@ -331,51 +305,9 @@ mod tests {
         assert_eq!((renewed.granted_ppm(tier()), renewed), (WHOLE, installed(6)));
     }
 
-    #[test]
-    fn what_is_not_settled_counts_as_lost_until_it_is() {
-        let mut monitor = monitor(5_000);
-        for _ in 0..1_000 {
-            assert_eq!(monitor.settled(tier(), 0), None);
-        }
-        let before = monitor.clone();
-        let (overdue, alarm) = monitor.overdue(tier());
-        assert_eq!((alarm, monitor.watch(tier()).overdue), (None, 1));
-        let mut lost = before.clone();
-        assert_eq!(lost.settled(tier(), WHOLE), None);
-        assert_eq!(monitor.e_value(tier()).to_bits(), lost.e_value(tier()).to_bits(), "as lost as any");
-        monitor.resolved(overdue, 0);
-        let mut good = before;
-        assert_eq!(good.settled(tier(), 0), None);
-        assert_eq!(monitor, good, "as if it had never been late");
-        // Saying it again takes nothing off again.
-        monitor.resolved(overdue, 0);
-        assert_eq!(monitor, good);
-    }
-
-    #[test]
-    fn windows_that_were_resolved_after_the_alarm_they_gave_do_not_take_it_back() {
-        let mut monitor = monitor(5_000);
-        let mut late = Vec::new();
-        loop {
-            let (overdue, alarm) = monitor.overdue(tier());
-            late.push(overdue);
-            if alarm.is_some() {
-                break;
-            }
-        }
-        // One that counts now: none of those before it may be taken for it.
-        assert_eq!(monitor.overdue(tier()).1, None);
-        let after = monitor.clone();
-        late.into_iter().for_each(|overdue| monitor.resolved(overdue, 0));
-        assert_eq!(monitor, after);
-        assert_eq!(monitor.granted_ppm(tier()), 500_000);
-    }
-
     #[derive(Clone, Debug)]
     enum Act {
         Settled(u8, u32),
-        Overdue(u8),
-        Resolved(usize, u32),
         Lower(u8, u32),
     }
 
@@ -383,8 +315,6 @@ mod tests {
         let loss = prop_oneof![Just(0), Just(WHOLE), 0..=u32::MAX];
         let act = prop_oneof![
             4 => (0..4u8, loss.clone()).prop_map(|(t, x)| Act::Settled(t, x)),
-            2 => (0..4u8).prop_map(Act::Overdue),
-            2 => (any::<usize>(), loss.clone()).prop_map(|(i, x)| Act::Resolved(i, x)),
             1 => (0..4u8, loss).prop_map(|(t, x)| Act::Lower(t, x)),
         ];
         proptest::collection::vec(act, 0..300)
@@ -394,21 +324,17 @@ mod tests {
         #[test]
         fn nothing_raises_what_is_granted(acts in acts(), alpha in 1..999_999u32) {
             let mut monitor = monitor(alpha);
-            let mut late: Vec<Overdue> = Vec::new();
             for act in acts {
                 let before = monitor.clone();
                 match act {
                     Act::Settled(t, x) => { monitor.settled(Tier::new(t).expect("exists"), x); }
-                    Act::Overdue(t) => late.push(monitor.overdue(Tier::new(t).expect("exists")).0),
-                    Act::Resolved(i, x) if !late.is_empty() => monitor.resolved(late[i % late.len()], x),
-                    Act::Resolved(..) => {}
                     Act::Lower(t, x) => monitor.lower(Tier::new(t).expect("exists"), x),
                 }
                 for t in 0..4 {
                     let tier = Tier::new(t).expect("exists");
                     prop_assert!(monitor.granted_ppm(tier) <= before.granted_ppm(tier));
                     let watch = monitor.watch(tier);
-                    prop_assert!(watch.loss_ppm <= watch.windows * u64::from(WHOLE) && watch.overdue <= watch.windows);
+                    prop_assert!(watch.loss_ppm <= watch.windows * u64::from(WHOLE));
                     prop_assert!(monitor.e_value(tier) >= 0.0 && monitor.e_value(tier).is_finite());
                 }
             }

@@ -165,6 +165,7 @@ fn blank() -> anyhow::Result<Account> {
         transfers: Vec::new(),
         payees: Vec::new(),
         proposed: None,
+        window: None,
     })
 }
 

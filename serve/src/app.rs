@@ -12,10 +12,17 @@ use crate::border::Border;
 use crate::clock::Clock;
 use crate::config::{Config, Programme, RefuseConfig};
 use crate::issuer::{GrantKeys, RefuseGrantKeys};
+use crate::ledger::watch;
 use crate::models::{ArchiveError, Models, Settings, Source, replicas};
 use crate::ops::health::Part;
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, StoreError};
+
+/// How often windows that are over are looked for.
+const END_WINDOWS: Duration = Duration::from_secs(30);
+/// How often ended windows are counted, and what other replicas counted is heeded: after an alarm, the time for which another
+/// replica may still grant by the share before it.
+const WATCH_PROMISES: Duration = Duration::from_secs(2);
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -73,6 +80,8 @@ impl App {
         // What the store refuses is told without the URL, which may hold a password.
         let store = Store::open(&url).await?;
         let models = Models::open(settings, &replicas::known(&store).await?, clock.now())?;
+        // Before the first grant: what other replicas know of promises.
+        models.watch(&store, clock.now()).await?;
         let metrics = Arc::new(Metrics::new(store.metrics().clone()));
         let border = Border::new(&config, clock.clone(), Arc::clone(&metrics), Some(store.clone()))?;
         let app = Self { config: Arc::new(config), clock, metrics, border: Arc::new(border), keys, store, models };
@@ -116,6 +125,8 @@ impl App {
         tokio::spawn(self.keys.clone().watch(Arc::clone(&self.metrics), Arc::clone(asked)));
         tokio::spawn(self.clone().watch_repository());
         tokio::spawn(self.clone().sweep());
+        tokio::spawn(self.clone().end_windows());
+        tokio::spawn(self.clone().watch_promises());
         let (app, asked) = (self.clone(), Arc::clone(asked));
         tokio::spawn(async move {
             loop {
@@ -150,6 +161,30 @@ impl App {
             if let Err(error) = self.store.sweep(self.clock.now()).await {
                 tracing::warn!(%error, "the store was not swept");
             }
+        }
+    }
+
+    /// Ends windows whose accounts nobody asks about: a wallet that never comes back counts like any other.
+    async fn end_windows(self) {
+        let mut every = tokio::time::interval(END_WINDOWS);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if let Err(error) = watch::end_all(&self.store, self.clock.now()).await {
+                tracing::warn!(%error, "windows that are over wait for the next time");
+            }
+        }
+    }
+
+    async fn watch_promises(self) {
+        let mut every = tokio::time::interval(WATCH_PROMISES);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if let Err(error) = self.models.watch(&self.store, self.clock.now()).await {
+                tracing::warn!(%error, "windows that have ended are counted later");
+            }
+            self.metrics.promise.show(&self.models);
         }
     }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plimsoll_model::grant::TokenId;
 use plimsoll_model::transaction::Transaction;
 
-use crate::record::{Account, AccountId, GrantRecord, PaymentRecord};
+use crate::record::{Account, AccountId, Ended, GrantRecord, PaymentRecord};
 
 /// What a piece of work reads, by name. Loading in this order locks in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -192,6 +192,8 @@ pub struct Unit {
     pub entries: Vec<Entry>,
     /// Events to send.
     pub events: Vec<Event>,
+    /// Windows that have ended, to be counted.
+    pub ended: Vec<Ended>,
 }
 
 impl Unit {
@@ -204,7 +206,7 @@ impl Unit {
         self.grants.undo.clear();
         self.payments.undo.clear();
         self.replies.undo.clear();
-        let marks = (self.rows.len(), self.entries.len(), self.events.len());
+        let marks = (self.rows.len(), self.entries.len(), self.events.len(), self.ended.len());
         let told = work(self);
         if told.is_err() {
             for row in &self.rows[marks.0..] {
@@ -217,6 +219,7 @@ impl Unit {
             self.rows.truncate(marks.0);
             self.entries.truncate(marks.1);
             self.events.truncate(marks.2);
+            self.ended.truncate(marks.3);
         }
         told
     }
@@ -230,6 +233,7 @@ impl Unit {
             && self.rows.is_empty()
             && self.entries.is_empty()
             && self.events.is_empty()
+            && self.ended.is_empty()
     }
 }
 

@@ -221,7 +221,7 @@ fn promise(models: &Models, active: &Active) -> Option<Promise> {
         version: monitor.model_version(),
         says: format!(
             "Promised: a mean loss of at most {}. Evidence of 1 says nothing, {alarm_at:.0} is an alarm: the share that is \
-             granted then halves by itself. Counted by this replica.",
+             granted then halves by itself. Counted once for all replicas.",
             words::percent(certificate.terms.alpha.get().into())
         ),
         tiers: certificate.cells.iter().map(watched).collect(),

@@ -97,6 +97,7 @@ pub fn open(unit: &mut Unit, rules: &Rules<'_>, id: &AccountId, opening: &Openin
         payees: Vec::new(),
         signals: Vec::new(),
         proposed: None,
+        window: None,
     };
     unit.accounts.put(id.clone(), account);
     let body = json!({ "opened_at": from, "tier": opening.tier, "balance": opening.balance });

@@ -143,6 +143,10 @@ pub(super) fn fold(unit: &mut Unit, account: &AccountId, name: &str, mut transac
     unit.accounts.change(account, |account| {
         transaction.at = account.features.latest().map_or(happened, |last| last.max(happened));
         account.features.push(&transaction).expect("is not older than the newest");
+        let balance = account.balance_minor();
+        if let Some(window) = &mut account.window {
+            window.take(&transaction, happened, balance);
+        }
         account.version += 1;
         account.lifetime_tx += 1;
     });

@@ -6,6 +6,7 @@
 //! - [`enrol`]: accounts, tiers, devices;
 //! - [`proposal`]: a change of tier that two people make;
 //! - [`online`]: transfers that are about to happen;
+//! - [`watch`]: windows of accounts, which say whether promises hold;
 //! - [`signals`]: disputes, and what others noticed.
 
 pub mod enrol;
@@ -21,6 +22,8 @@ pub mod proposal;
 pub mod signals;
 
 pub mod sync;
+
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use plimsoll_model::{Age, Money, Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
 
 use super::judge::{self, By, Judged, RefuseSettlement};
-use super::{Basis, Rules};
+use super::{Basis, Rules, watch};
 use crate::record::{AccountId, BadRecord, Carried, GrantRecord, Held};
 use crate::unit::{Entry, Needs, Unit};
 
@@ -130,6 +130,7 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
     if revoked {
         return Err(RefuseSync::Revoked);
     }
+    watch::end(unit, id, rules.now);
 
     unit.accounts.change(id, |account| {
         rules.forget(account);
@@ -188,6 +189,7 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
         let wallet = account.wallet_mut(&sync.jkt).expect("was there");
         wallet.seq = grant.seq;
         wallet.held = Some(held);
+        watch::open(account, rules, &grant, (&curve, &situation));
         account.balance_minor()
     });
     let decided = Decided {

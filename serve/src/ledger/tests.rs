@@ -17,8 +17,8 @@ use super::enrol::{Opening, RefuseEnrolment, enrol, open, revoke, set_tier};
 use super::history::{Movement, take};
 use super::judge::{By, Judged, RefuseSettlement, judge};
 use super::sync::{RefuseSync, Sync, Synced, decide_again, sync};
-use super::{Basis, Overdraft, Rules, history};
-use crate::record::{Account, AccountId, GrantRecord, Liable, PaymentRecord, TierFrom};
+use super::{Basis, Overdraft, Rules, history, watch};
+use crate::record::{Account, AccountId, Ended, GrantRecord, Liable, PaymentRecord, TierFrom};
 use crate::unit::{Entry, Needs, Row, Unit};
 
 /// A day after the fixture was published.
@@ -56,6 +56,7 @@ struct World {
     payments: BTreeMap<TokenId, PaymentRecord>,
     rows: Vec<Row>,
     entries: Vec<Entry>,
+    ended: Vec<Ended>,
     drawn: u8,
 }
 
@@ -77,6 +78,7 @@ impl World {
             payments: BTreeMap::new(),
             rows: Vec::new(),
             entries: Vec::new(),
+            ended: Vec::new(),
             drawn: 0,
         }
     }
@@ -113,6 +115,7 @@ impl World {
         self.payments.extend(unit.payments.changed().map(|(k, v)| (*k, v.clone())));
         self.rows.append(&mut unit.rows);
         self.entries.append(&mut unit.entries);
+        self.ended.append(&mut unit.ended);
         told
     }
 
@@ -619,4 +622,96 @@ proptest! {
         prop_assert_eq!(world.grants[&grant.jti].settled.minor(), settled);
         prop_assert_eq!(world.balance(&shop), settled as i64);
     }
+}
+
+/// Rows of the wallet's own ledger, now.
+fn told(w: &mut World, id: &AccountId, rows: &[(&str, i64, Kind)]) {
+    let movement = |&(name, minor, kind): &(&str, i64, Kind)| Movement {
+        name: name.to_owned(),
+        at: w.now,
+        amount: Flow::from_minor(minor).expect("small"),
+        kind,
+        payee: "landlord".to_owned(),
+        place: None,
+    };
+    let rows: Vec<Movement> = rows.iter().map(movement).collect();
+    let needs = history::needs(id, &rows);
+    w.run(&needs, |unit, rules| take(unit, rules, id, &rows)).expect("are taken");
+}
+
+fn windows(w: &World) -> Vec<(TokenId, bool)> {
+    w.ended.iter().map(|e| (e.promise.jti, e.lost)).collect()
+}
+
+#[test]
+fn a_window_opens_with_a_grant_and_ends_once_after_its_time_whoever_comes_first() {
+    let mut w = World::tng();
+    let id = w.holder("alice", 1, 40_000);
+    let opened = w.sync(&id, 1, &[]).jti;
+    let first = w.accounts[&id].window.expect("a certified limit is watched");
+    assert_eq!(first.promise.jti, opened);
+    w.sync(&id, 1, &[]);
+    assert_eq!(w.accounts[&id].window, Some(first), "an overlapping grant is in the same window");
+    let certificate = w.evaluator.as_ref().expect("a model").certificate().clone();
+    assert_eq!(
+        first.until,
+        first.from.plus(first.promise.age.seconds() + i64::from(certificate.terms.window_h) * HOUR)
+    );
+    assert!(certificate.terms.ages.contains(&first.promise.age));
+    assert_eq!((first.promise.alpha, first.promise.delta), (certificate.terms.alpha, certificate.terms.delta));
+
+    let needs = Needs { accounts: [id.clone()].into(), ..Needs::default() };
+    let end = |w: &mut World, at: UtcSeconds| {
+        w.now = at;
+        w.run(&needs, |unit, rules| Ok::<_, ()>(watch::end(unit, &id, rules.now))).expect("is done")
+    };
+    assert!(!end(&mut w, first.until.plus(watch::LATE_S)), "rows may still come in");
+    assert!(end(&mut w, first.until.plus(watch::LATE_S + 1)));
+    assert!(!end(&mut w, first.until.plus(watch::LATE_S + 2)), "once");
+    assert_eq!(windows(&w), [(first.promise.jti, false)]);
+    assert_eq!(w.entries.iter().filter(|e| e.kind == "window").count(), 1);
+
+    // A sync ends a window as well, and opens the next.
+    w.sync(&id, 1, &[]);
+    let second = w.accounts[&id].window.expect("the next");
+    w.now = second.until.plus(watch::LATE_S + 1);
+    w.sync(&id, 1, &[]);
+    assert_eq!(windows(&w), [(first.promise.jti, false), (second.promise.jti, false)]);
+    let third = w.accounts[&id].window.expect("the next").promise.jti;
+    assert!(third != second.promise.jti);
+}
+
+#[test]
+fn a_window_whose_balance_fell_below_its_limit_is_lost_overdraft_or_not() {
+    for (left, lost) in [(0, false), (1, true)] {
+        let mut w = World::tng();
+        let id = w.holder("alice", 1, 40_000);
+        w.sync(&id, 1, &[]);
+        // What the fixture's model grants is its business; a promise is a promise.
+        let window = w.accounts.get_mut(&id).expect("is there").window.as_mut().expect("is watched");
+        window.limit = money(30_000);
+        let window = *window;
+        let fall = 40_000 - window.limit.minor() as i64 + left;
+        told(&mut w, &id, &[("rent", -fall, Kind::Bill), ("salary", 100_000, Kind::Income)]);
+        w.now = window.until.plus(watch::LATE_S + 1);
+        w.sync(&id, 1, &[]);
+        assert_eq!(windows(&w), [(window.promise.jti, lost)], "{left} below");
+    }
+}
+
+#[test]
+fn nothing_is_watched_where_nothing_is_promised() {
+    let mut floor = World::floor("tng");
+    let id = floor.holder("alice", 1, 40_000);
+    floor.sync(&id, 1, &[]);
+    assert_eq!(floor.accounts[&id].window, None, "no model, no promise");
+    let mut w = World::tng();
+    let id = w.holder("bob", 2, 0);
+    w.sync(&id, 2, &[]);
+    assert_eq!(w.accounts[&id].window, None, "without money there is no window in calibration either");
+    let id = w.open("young", 2, 40_000);
+    w.accounts.get_mut(&id).expect("is there").lifetime_tx = 10;
+    w.enrol(&id, &key(3)).expect("enrols");
+    w.sync(&id, 3, &[]);
+    assert_eq!(w.accounts[&id].window, None, "loaded by hand: the model did not decide");
 }

@@ -6,11 +6,9 @@
 //! | `policy-<sha256>` | a policy that decided without a model |
 //! | `floors` | the oldest metadata and models that are still accepted |
 //! | `rollout` | how far each release has come |
-//! | `monitors` | what settled windows say of each release |
 //!
 //! Each is replaced as a whole or not at all. One process writes it at a time; others may read (`audit replay`).
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -22,7 +20,6 @@ use plimsoll_edge::storage::{Files, Storage as _, StorageError};
 use plimsoll_edge::trust::{Floors, POLICY_BYTES_MAX, RefuseRelease, TrustedRoot};
 use plimsoll_edge::{Evaluator, RefuseArtifact};
 use plimsoll_model::artifact::hex;
-use plimsoll_model::monitor::Monitor;
 use plimsoll_model::policy::{BadPolicy, Policy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,7 +29,6 @@ use super::rollout::{Digest, Rollout};
 
 const FLOORS: &str = "floors";
 const ROLLOUT: &str = "rollout";
-const MONITORS: &str = "monitors";
 /// Bytes that floors or a rollout may have: a root and a few numbers; thousands of releases.
 const STATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -118,15 +114,6 @@ impl Archive {
 
     pub(super) fn keep_rollout(&self, rollout: &Rollout) -> Result<(), ArchiveError> {
         self.replace(ROLLOUT, &json(rollout))
-    }
-
-    /// What settled windows say of each release.
-    pub(super) fn monitors(&self) -> Result<BTreeMap<Digest, Monitor>, ArchiveError> {
-        Ok(self.state(MONITORS)?.unwrap_or_default())
-    }
-
-    pub(super) fn keep_monitors(&self, monitors: &BTreeMap<Digest, Monitor>) -> Result<(), ArchiveError> {
-        self.replace(MONITORS, &json(monitors))
     }
 
     /// Keeps a release; the same release with newer metadata takes its place.

@@ -37,12 +37,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use plimsoll_edge::trust::{Floors, TrustedRoot};
 use plimsoll_model::UtcSeconds;
-use plimsoll_model::monitor::Monitor;
 use plimsoll_model::policy::Policy;
 use sha2::{Digest as _, Sha256};
 
 pub use active::{Active, Released};
 pub use archive::ArchiveError;
+pub use promise::Promises;
 pub use reload::{RefuseReload, Reloaded};
 pub use rollout::{COMPARED_MIN, Compared, Digest, EVERYONE, Pulled, RefuseMove, Ring, Rollout, place};
 pub use score_policy::{Limits, ModelFile, ScorePolicy, TierPolicy};
@@ -120,7 +120,8 @@ struct State {
     unloaded: BTreeMap<Digest, String>,
     /// Of each release, which accounts compared it, and whether they ever disagreed.
     heard: BTreeMap<Digest, HashMap<u64, bool>>,
-    monitors: BTreeMap<Digest, Monitor>,
+    /// As last read from the store.
+    promises: Promises,
     repository: reload::Seen,
 }
 
@@ -165,7 +166,6 @@ impl Models {
     pub fn open(settings: Settings, known: &Rollout, now: UtcSeconds) -> Result<Self, ArchiveError> {
         let archive = Archive::open(&settings.archive)?;
         let (floors, mut rollout) = archive.state_of_start()?;
-        let monitors = archive.monitors()?;
         rollout.merge(known);
         let floor = Arc::new(Active::floor(settings.policy.clone()));
         archive.keep_policy(&floor.policy_sha256(), &settings.policy)?;
@@ -177,7 +177,7 @@ impl Models {
             loaded: BTreeMap::new(),
             unloaded: BTreeMap::new(),
             heard: BTreeMap::new(),
-            monitors,
+            promises: Promises::default(),
             repository: reload::Seen::default(),
         };
         let serving = RwLock::new(Arc::new(Serving { live: Vec::new(), floor, files: delivery::Files::new() }));
@@ -313,6 +313,11 @@ impl Models {
         Status { releases, checked_at: state.repository.checked_at, refused: state.repository.refused.clone() }
     }
 
+    /// Every release that decides for somebody now, newest first.
+    pub fn deciding(&self) -> Vec<Arc<Active>> {
+        self.serving().live.iter().map(|live| live.active.clone()).collect()
+    }
+
     /// The programme's rules where no model decides.
     pub fn floor(&self) -> Arc<Active> {
         self.serving().floor.clone()
@@ -407,12 +412,9 @@ impl State {
         if !self.unsaved {
             return;
         }
-        let kept = self.archive.keep_rollout(&self.rollout);
-        match kept.and_then(|()| self.archive.keep_monitors(&self.monitors)) {
+        match self.archive.keep_rollout(&self.rollout) {
             Ok(()) => self.unsaved = false,
-            Err(error) => {
-                tracing::error!(%error, "how far releases have come, and what was seen of them, is not saved yet")
-            }
+            Err(error) => tracing::error!(%error, "how far releases have come is not saved yet"),
         }
     }
 }

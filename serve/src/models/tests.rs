@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use plimsoll_edge::trust::{RefuseRelease, Role, TrustedRoot};
 use plimsoll_model::UtcSeconds;
+use plimsoll_model::grant::TokenId;
 use plimsoll_model::policy::Policy;
 
 use super::*;
+use crate::record::{Ended, Promise};
+use crate::unit::Needs;
 
 /// A day after the first release, and one after the second.
 pub(super) const FIRST: UtcSeconds = UtcSeconds(1_795_219_200 + 86_400);
@@ -388,40 +391,69 @@ fn two_services_do_not_share_an_archive() {
     assert!(matches!(archived.release(&Default::default()), Err(ArchiveError::Missing { .. })));
 }
 
-#[test]
-fn windows_that_were_not_covered_lower_what_is_granted_here_and_on_the_other_replicas() {
-    let house = House::with("first");
-    let models = house.open(FIRST);
-    let active = models.for_account(&account(0));
-    let release = active.digest().expect("a model");
+/// A window of everybody's release that has ended.
+fn ended(active: &Active, n: u64, tier: plimsoll_model::Tier, lost: bool) -> Ended {
+    let certificate = active.evaluator().expect("a model").certificate();
+    let mut jti = TokenId::default();
+    jti.0[..8].copy_from_slice(&n.to_le_bytes());
+    let promise = Promise {
+        jti,
+        model: active.model().expect("a model"),
+        alpha: certificate.terms.alpha,
+        delta: certificate.terms.delta,
+        tier,
+        age: plimsoll_model::Age(0),
+        granted_ppm: active.granted_ppm(tier),
+    };
+    Ended { promise, at: FIRST, lost }
+}
+
+#[tokio::test]
+async fn windows_that_were_lost_lower_what_is_granted_on_every_replica() {
+    let (first, second) = (House::with("first"), House::with("first"));
+    let url = format!("sqlite:{}", first.0.path().join("store.db").display());
+    let store = crate::store::Store::open(&url).await.expect("opens");
+    let (one, two) = (first.open(FIRST), second.open(FIRST));
     let tiers = [0, 1, 2].map(|level| plimsoll_model::Tier::new(level).expect("exists"));
-    let granted = |active: &Active| tiers.map(|tier| active.granted_ppm(tier));
-    assert_eq!(granted(&active), [EVERYONE; 3]);
-    let alarm = (0..1_000).find_map(|_| models.settled(&release, tiers[1], EVERYONE)).expect("an alarm");
-    assert_eq!(alarm.granted_ppm, 500_000);
+    let granted = |models: &Models| tiers.map(|tier| models.for_account(&account(0)).granted_ppm(tier));
+    let held = one.for_account(&account(0));
+    let end = async |from: u64, to: u64, lost: bool| {
+        let windows: Vec<Ended> = (from..to).map(|n| ended(&one.for_everyone(), n, tiers[1], lost)).collect();
+        let work = move |unit: &mut crate::unit::Unit| unit.ended.extend(&windows);
+        store.run(FIRST, Needs::default(), work).await.expect("commits");
+    };
+    end(0, 50, false).await;
+    assert_eq!(one.watch(&store, FIRST).await, Ok(50));
+    assert_eq!((granted(&one), granted(&two)), ([EVERYONE; 3], [EVERYONE; 3]));
+    end(50, 60, true).await;
+    assert_eq!(two.watch(&store, FIRST).await, Ok(10), "whoever comes first");
+    assert_eq!(one.watch(&store, FIRST).await, Ok(0), "and nobody after it");
+    let release = held.digest().expect("a model");
+    let watch = *one.monitor(&release).expect("in use").watch(tiers[1]);
+    assert_eq!((watch.alarms, two.monitor(&release)), (1, one.monitor(&release)));
     let lowered = [EVERYONE, 500_000, EVERYONE];
-    assert_eq!(granted(&active), lowered, "a request that has it already sees it too");
+    assert_eq!((granted(&one), granted(&two)), (lowered, lowered));
+    assert_eq!(held.granted_ppm(tiers[1]), 500_000, "a request that has it already sees it too");
+    let told = store.events(0, 10).await.expect("reads");
+    assert_eq!(told.iter().map(|event| event.topic.as_str()).collect::<Vec<_>>(), ["promise.broken"]);
 
-    let other = House::with("first");
-    let two = Models::open(other.settings(), &models.rollout(), FIRST).expect("opens");
-    assert_eq!(granted(&two.for_account(&account(0))), lowered);
-    models.lower(&release, tiers[2], 300_000);
-    models.lower(&release, tiers[2], 900_000);
-    two.merge(&models.rollout());
-    assert_eq!(granted(&two.for_account(&account(0))), [EVERYONE, 500_000, 300_000]);
+    // What was granted before the alarm is not held against what is granted after it.
+    let mut before = ended(&held, 70, tiers[1], true);
+    before.promise.granted_ppm = EVERYONE;
+    store.run(FIRST, Needs::default(), move |unit| unit.ended.push(before)).await.expect("commits");
+    assert_eq!(one.watch(&store, FIRST).await, Ok(1));
+    assert_eq!(*one.monitor(&release).expect("in use").watch(tiers[1]), watch);
+    end(80, 81, false).await;
+    assert_eq!(one.watch(&store, FIRST).await, Ok(1));
+    assert_eq!(one.monitor(&release).expect("in use").watch(tiers[1]).windows, watch.windows + 1);
 
-    let (overdue, alarm) = models.overdue(&release, tiers[0]).expect("in use");
-    assert_eq!(alarm, None);
-    models.resolved(&release, overdue, 0);
-    models.settled(&release, tiers[0], EVERYONE);
-    models.look(FIRST).expect("is looked at now and then, and saves");
-    let watched = models.monitor(&release).expect("in use");
-    assert_eq!((watched.watch(tiers[0]).windows, watched.watch(tiers[0]).loss_ppm), (2, 1_000_000));
-    drop(models);
-    let models = house.open(FIRST);
-    assert_eq!(granted(&models.for_account(&account(0))), [EVERYONE, 500_000, 300_000], "after a restart");
-    assert_eq!(models.monitor(&release), Some(watched));
-    assert_eq!(models.settled(&Digest::default(), tiers[0], EVERYONE), None, "of a release that nobody knows");
+    // A new replica, and one that begins again without its archive, know it before they grant.
+    drop(two);
+    let third = House::with("first");
+    let three = third.open(FIRST);
+    three.watch(&store, FIRST).await.expect("reads");
+    assert_eq!((granted(&three), three.promises()), (lowered, one.promises()));
+    store.close().await;
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use plimsoll_model::monitor::WHOLE;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -16,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process::Process;
+use crate::models::Models;
 
 /// Everything that is counted, and the registry it is shown from.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub border: BorderMetrics,
     /// Group commit.
     pub store: StoreMetrics,
+    /// Whether promises hold.
+    pub promise: PromiseMetrics,
     /// Grant-signing keys that are published.
     pub issuer_keys: Gauge,
     registry: Registry,
@@ -133,6 +137,54 @@ pub struct KeySet {
     pub outcome: &'static str,
 }
 
+/// Whether promises hold: the same on every replica, seconds apart.
+#[derive(Clone, Debug, Default)]
+pub struct PromiseMetrics {
+    /// Evidence against a promise: 1 says nothing, 1/δ is an alarm.
+    pub evidence: Family<Promised, Measured>,
+    /// Windows that were counted since the last alarm.
+    pub windows: Family<Promised, Gauge>,
+    /// Of those, windows with less headroom than their limit.
+    pub lost: Family<Promised, Gauge>,
+    /// Alarms so far.
+    pub alarms: Family<Promised, Gauge>,
+    /// Of every limit, the share that is granted.
+    pub granted: Family<Promised, Measured>,
+}
+
+/// A promise: of a release, in a tier.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Promised {
+    /// Version of the model.
+    pub model: u64,
+    /// The tier's level.
+    pub tier: u32,
+}
+
+impl PromiseMetrics {
+    /// Shows what is known of the releases that decide.
+    pub fn show(&self, models: &Models) {
+        let Self { evidence, windows, lost, alarms, granted } = self;
+        evidence.clear();
+        granted.clear();
+        [windows, lost, alarms].iter().for_each(|counts| counts.clear());
+        for active in models.deciding() {
+            let Some(evaluator) = active.evaluator() else { continue };
+            let Some(monitor) = models.monitor(&evaluator.digest()) else { continue };
+            for cell in &evaluator.certificate().cells {
+                let (tier, watch) = (cell.tier, monitor.watch(cell.tier));
+                let of = Promised { model: monitor.model_version(), tier: tier.level().into() };
+                let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+                evidence.get_or_create(&of).set(monitor.e_value(tier));
+                windows.get_or_create(&of).set(count(watch.windows));
+                lost.get_or_create(&of).set(count(watch.loss_ppm / u64::from(WHOLE)));
+                alarms.get_or_create(&of).set(watch.alarms.into());
+                granted.get_or_create(&of).set(f64::from(active.granted_ppm(tier)) / f64::from(WHOLE));
+            }
+        }
+    }
+}
+
 /// Group commit: the store sets these.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
@@ -197,10 +249,19 @@ impl Metrics {
         r.register("batch_size", "Pieces of work in one transaction", store.batch.clone());
         r.register("failed_tries", "Tries of a batch that failed", store.retries.clone());
 
+        let promise = PromiseMetrics::default();
+        let r = registry.sub_registry_with_prefix("promise");
+        let help = "Evidence against the promise: 1 says nothing, 1/delta is an alarm";
+        r.register("e_value", help, promise.evidence.clone());
+        r.register("windows", "Windows counted since the last alarm", promise.windows.clone());
+        r.register("windows_lost", "Of those, windows with less headroom than their limit", promise.lost.clone());
+        r.register("alarms", "Alarms so far", promise.alarms.clone());
+        let help = "Of every limit, the share that is granted";
+        r.register_with_unit("granted", help, Unit::Ratios, promise.granted.clone());
         let issuer_keys = Gauge::default();
         registry.register("issuer_keys", "Grant-signing keys that are published", issuer_keys.clone());
         registry.register_collector(Box::new(Process));
-        Self { http, border, store, issuer_keys, registry }
+        Self { http, border, store, promise, issuer_keys, registry }
     }
 
     /// For others to count what is theirs: registered before anything is served.

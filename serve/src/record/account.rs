@@ -6,7 +6,7 @@ use plimsoll_model::standing::Signal;
 use plimsoll_model::{Money, Tier, UtcSeconds};
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Record, Window};
 
 /// An account's name: 1 to 64 letters, digits, `-`, `_`, `.` or `:`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub struct Account {
     pub signals: Vec<Signal>,
     /// A change of tier that one of the operator's people proposed and another has to confirm.
     pub proposed: Option<Proposal>,
+    /// The window that is watched: at most one at a time, since two that overlap are one event seen twice.
+    pub window: Option<Window>,
 }
 
 /// A tier from an instant on.
@@ -181,7 +183,7 @@ pub struct Spent {
 }
 
 impl Record for Account {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 }
 
 impl Account {

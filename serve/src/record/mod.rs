@@ -6,11 +6,14 @@ mod grant;
 
 mod payment;
 
+mod window;
+
 pub use account::{
     Account, AccountId, BadAccountId, Carried, Held, PAYEES_MAX, Proposal, Spent, TRANSFERS_MAX, TierFrom, Wallet,
 };
 pub use grant::GrantRecord;
 pub use payment::{Dispute, DisputeReason, Found, Liable, Outcome, PaymentRecord};
+pub use window::{Ended, Promise, Window};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

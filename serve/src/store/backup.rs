@@ -1,7 +1,7 @@
 //! Backups: one file for either database, as of one instant, restored into either.
 //!
 //! ```text
-//! plimsoll store 1 ⏎ ─► length, line ─► length, line ─► … ─► length, end ─► SHA-256 of all of it
+//! plimsoll store 2 ⏎ ─► length, line ─► length, line ─► … ─► length, end ─► SHA-256 of all of it
 //! ```
 //!
 //! Not the database's own format, so that a service can move from SQLite to PostgreSQL and back, and so that a backup reads
@@ -17,13 +17,13 @@ use plimsoll_model::grant::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::changes::{AccountRow, Changes, GrantRow, HistoryRow, PaymentRow, ReplyRow};
+use super::changes::{AccountRow, Changes, EndedRow, GrantRow, HistoryRow, PaymentRow, ReplyRow};
 use super::database::{Database, Session, on_either};
 use super::error::Fault;
 use super::{Store, StoreError};
 use crate::audit::chain::Link;
 
-const MAGIC: &[u8] = b"plimsoll store 1\n";
+const MAGIC: &[u8] = b"plimsoll store 2\n";
 /// Rows of one statement.
 const PAGE: i64 = 500;
 /// Bytes of one line: far more than the largest account.
@@ -48,6 +48,7 @@ enum Line {
     Grant(GrantRow),
     Payment(PaymentRow),
     Reply(ReplyRow),
+    Ended(EndedRow),
     /// The last number that was given to an event; comes before the events.
     LastEvent(i64),
     Event {
@@ -145,16 +146,17 @@ mod dump {
             pub(super) async fn $name(connection: &mut $connection, to: &mut Writer) -> Result<(), StoreError> {
                 let mut last = String::new();
                 loop {
-                    let page: Vec<(String, i64, i64, i64, i64, i64, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
-                        "SELECT id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body
+                    let page: Vec<(String, i64, i64, i64, i64, i64, i64, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
+                        "SELECT id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, window_until, body
                          FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
                     )
                     .bind(&last).bind(PAGE).fetch_all(&mut *connection).await?;
                     let Some(end) = page.last() else { break };
                     last.clone_from(&end.0);
-                    for (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body) in page {
+                    for (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, window_until, body) in page {
                         let row = AccountRow {
-                            id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body,
+                            id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at,
+                            window_until, body,
                         };
                         to.write(&Line::Account(row))?;
                     }
@@ -208,6 +210,17 @@ mod dump {
                     last = (end.0.clone(), end.1.clone());
                     for (client, name, fingerprint, status, at, body) in page {
                         to.write(&Line::Reply(ReplyRow { client, name, fingerprint, status, at, body }))?;
+                    }
+                }
+                let mut last = Vec::new();
+                loop {
+                    let page: Vec<(Vec<u8>, Vec<u8>)> =
+                        sqlx::query_as("SELECT jti, body FROM ended WHERE jti > $1 ORDER BY jti LIMIT $2")
+                            .bind(&last).bind(PAGE).fetch_all(&mut *connection).await?;
+                    let Some(end) = page.last() else { break };
+                    last.clone_from(&end.0);
+                    for (jti, body) in page {
+                        to.write(&Line::Ended(EndedRow { jti, body }))?;
                     }
                 }
                 let numbered: Option<i64> = sqlx::query_scalar($last_event).fetch_optional(&mut *connection).await?;
@@ -309,6 +322,7 @@ async fn fill(session: &mut Session, reader: &mut Reader) -> Result<Saved, Fault
             Line::Grant(row) => page.grants.new.push(row),
             Line::Payment(row) => page.payments.new.push(row),
             Line::Reply(row) => page.replies.new.push(row),
+            Line::Ended(row) => page.ended.push(row),
             Line::Log { chain, number, previous, at, kind, account, body, hash } => page.log.push(Link {
                 chain: Bytes(chain),
                 number: u64::try_from(number).map_err(|_| no_backup("a number of the log is below zero"))?,

@@ -50,6 +50,7 @@ pub(super) struct AccountRow {
     pub(super) exposed: i64,
     pub(super) exposed_until: i64,
     pub(super) proposed_at: i64,
+    pub(super) window_until: i64,
     pub(super) body: Vec<u8>,
 }
 
@@ -88,6 +89,12 @@ pub(super) struct ReplyRow {
     pub(super) fingerprint: Vec<u8>,
     pub(super) status: i64,
     pub(super) at: i64,
+    pub(super) body: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct EndedRow {
+    pub(super) jti: Vec<u8>,
     pub(super) body: Vec<u8>,
 }
 
@@ -131,6 +138,7 @@ pub(super) struct Changes {
     pub(super) payments: Split<PaymentRow>,
     pub(super) replies: Split<ReplyRow>,
     pub(super) events: Vec<EventRow>,
+    pub(super) ended: Vec<EndedRow>,
     pub(super) log: Vec<Link>,
     /// The writer's chain before and after.
     pub(super) chain: (Chain, Chain),
@@ -164,6 +172,7 @@ impl Changes {
                 exposed: account.exposed(times.latest).minor() as i64,
                 exposed_until: account.exposed_until().0,
                 proposed_at: account.proposed.as_ref().map_or(0, |p| p.at.0),
+                window_until: account.window.map_or(0, |w| w.until.0),
                 body: account.to_bytes(),
             });
         }
@@ -189,6 +198,7 @@ impl Changes {
             events: events
                 .map(|(e, at)| EventRow { at: at.0, topic: e.topic.to_owned(), body: json(&e.body) })
                 .collect(),
+            ended: unit.ended.iter().map(|e| EndedRow { jti: e.promise.jti.0.to_vec(), body: e.to_bytes() }).collect(),
             log,
             chain: (chain, Chain { head, batch: chain.batch + 1 }),
         })

@@ -34,12 +34,15 @@ mod events;
 
 mod notes;
 
+mod ended;
+
 mod upkeep;
 
 mod backup;
 
 pub use backup::Saved;
 pub use desk::TierTotals;
+pub use ended::Counted;
 pub use error::StoreError;
 pub use events::Sent;
 pub use lists::{AccountLine, PAGE_MAX, PlacedRow};

@@ -164,7 +164,7 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
             $rows.iter().map(|r| &r.$field[..]).collect::<Vec<_>>()
         };
     }
-    let Changes { accounts, history, grants, payments, replies, events, log, chain } = changes;
+    let Changes { accounts, history, grants, payments, replies, events, ended, log, chain } = changes;
     let (before, after) = chain;
     let written: (i64, i64) = sqlx::query_as(WRITE)
         .bind(column!(accounts, &id))
@@ -225,6 +225,9 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
         .bind(column!(accounts, proposed_at))
         .bind(column!(payments.new, disputed_at))
         .bind(column!(payments.changed, disputed_at))
+        .bind(column!(accounts, window_until))
+        .bind(column!(ended, &jti))
+        .bind(column!(ended, &body))
         .fetch_one(connection)
         .await?;
     if written.0 != accounts.len() as i64 {
@@ -237,12 +240,14 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
 // was loaded: the second line behind the lock.
 const WRITE: &str = "
     WITH a AS (
-        INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body, exposed, exposed_until, proposed_at)
+        INSERT INTO accounts (id, revision, history, tier, balance, updated_at, body, exposed, exposed_until, proposed_at,
+            window_until)
         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
-            $54::bigint[], $55::bigint[], $56::bigint[])
+            $54::bigint[], $55::bigint[], $56::bigint[], $59::bigint[])
         ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, history = excluded.history, tier = excluded.tier,
             balance = excluded.balance, updated_at = excluded.updated_at, body = excluded.body,
-            exposed = excluded.exposed, exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at
+            exposed = excluded.exposed, exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at,
+            window_until = excluded.window_until
         WHERE accounts.revision = excluded.revision - 1
         RETURNING 1
     ), h AS (
@@ -273,6 +278,8 @@ const WRITE: &str = "
         INSERT INTO events (at, topic, body)
         SELECT u.at, u.topic, u.body
         FROM unnest($39::bigint[], $40::text[], $41::bytea[]) WITH ORDINALITY AS u (at, topic, body, n) ORDER BY u.n
+    ), w AS (
+        INSERT INTO ended (jti, body) SELECT * FROM unnest($60::bytea[], $61::bytea[])
     ), l AS (
         INSERT INTO log (chain, number, previous, at, kind, account, body, hash)
         SELECT * FROM unnest($42::bytea[], $43::bigint[], $44::bytea[], $45::bigint[], $46::text[], $47::text[],

@@ -182,6 +182,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
             .push_bind(r.exposed)
             .push_bind(r.exposed_until)
             .push_bind(r.proposed_at)
+            .push_bind(r.window_until)
             .push_bind(r.body.clone());
     })
     .await?;
@@ -223,6 +224,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
         q.push_bind(r.at).push_bind(r.topic.clone()).push_bind(r.body.clone());
     })
     .await?;
+    rows(connection, ("INSERT INTO ended (jti, body) ", ""), &changes.ended, |mut q, r| {
+        q.push_bind(r.jti.clone()).push_bind(r.body.clone());
+    })
+    .await?;
     const LOG: &str = "INSERT INTO log (chain, number, previous, at, kind, account, body, hash) ";
     rows(connection, (LOG, ""), &changes.log, |mut q, r| {
         q.push_bind(r.chain.0.to_vec())
@@ -240,10 +245,12 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
 
 /// An upsert that overwrites only what was loaded: the second line behind the lock.
 const ACCOUNTS: (&str, &str) = (
-    "INSERT INTO accounts (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, body) ",
+    "INSERT INTO accounts
+     (id, revision, history, tier, balance, updated_at, exposed, exposed_until, proposed_at, window_until, body) ",
     " ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, history = excluded.history, tier = excluded.tier,
       balance = excluded.balance, updated_at = excluded.updated_at, exposed = excluded.exposed,
-      exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at, body = excluded.body
+      exposed_until = excluded.exposed_until, proposed_at = excluded.proposed_at,
+      window_until = excluded.window_until, body = excluded.body
       WHERE accounts.revision = excluded.revision - 1",
 );
 const GRANTS: (&str, &str) = (

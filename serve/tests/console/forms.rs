@@ -1,7 +1,8 @@
 //! What forms do, and who may not be made to send them.
 
+use plimsoll_model::Tier;
 use plimsoll_model::grant::{Bytes, Signer as _};
-use plimsoll_serve::record::AccountId;
+use plimsoll_serve::record::{AccountId, Ended, Promise};
 use plimsoll_serve::unit::Needs;
 use serde_json::Value;
 
@@ -225,10 +226,25 @@ async fn the_front_page_tells_of_a_broken_promise() {
     let front = async || house.page(&vic.cookie, "/console").await.text;
     let before = front().await;
     assert!(before.contains(r#"<span class="badge good">1.00</span>"#) && !before.contains("50\u{a0}%"), "{before}");
-    let release = house.service.models.for_everyone().digest().expect("a model");
-    let tier = plimsoll_model::Tier::new(1).expect("exists");
-    let alarmed = (0..1_000).any(|_| house.service.models.settled(&release, tier, 1_000_000).is_some());
-    assert!(alarmed, "window after window is lost");
+    let active = house.service.models.for_everyone();
+    let certificate = active.evaluator().expect("a model").certificate();
+    let lost = |n: u8| Ended {
+        promise: Promise {
+            jti: Bytes([n; 16]),
+            model: active.model().expect("a model"),
+            alpha: certificate.terms.alpha,
+            delta: certificate.terms.delta,
+            tier: Tier::new(1).expect("exists"),
+            age: certificate.terms.ages[0],
+            granted_ppm: 1_000_000,
+        },
+        at: house.clock.now(),
+        lost: true,
+    };
+    let windows: Vec<Ended> = (0..20).map(lost).collect();
+    let store = &house.service.store;
+    store.run(house.clock.now(), Needs::default(), move |unit| unit.ended.extend(&windows)).await.expect("commits");
+    assert_eq!(house.service.models.watch(store, house.clock.now()).await, Ok(20), "window after window is lost");
     let after = front().await;
     assert!(after.contains(r#"<span class="badge bad">"#) && after.contains("50\u{a0}%"), "{after}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Place;
 use super::chains::verified;
+use super::ended::{count_all, counted};
 use super::world::*;
 use plimsoll_serve::record::AccountId;
 use plimsoll_serve::store::Store;
@@ -16,7 +17,7 @@ use plimsoll_serve::unit::{Needs, Unit};
 pub(crate) const ACCOUNTS: u64 = 4;
 
 /// Does one of everything for an account, in one transaction: a row, a grant of the next `seq`, a payment under a nonce of
-/// its own, a reply, an event, a log entry, a new version.
+/// its own, a reply, an event, a log entry, the end of a window, a new version.
 ///
 /// * `by`: who asks; with `n` it makes the names.
 /// * returns the new version.
@@ -44,6 +45,7 @@ pub(crate) fn step(which: u64, by: u64, n: u64) -> (Needs, impl FnMut(&mut Unit)
         unit.replies.put(replied.clone(), reply(200, &next.to_string()));
         unit.entries.push(entry(&name, next));
         unit.events.push(event(next));
+        unit.ended.push(ended(nonce));
         next
     };
     (needs, work)
@@ -54,6 +56,7 @@ pub(crate) fn step(which: u64, by: u64, n: u64) -> (Needs, impl FnMut(&mut Unit)
 /// * returns the versions.
 pub(crate) async fn consistent(store: &Store) -> BTreeMap<AccountId, u64> {
     let mut versions = BTreeMap::new();
+    let mut windows = Vec::new();
     for which in 0..ACCOUNTS {
         let of = id(&format!("a{which}"));
         let unit = store.look(needs_accounts([of.as_str()])).await.expect("reads");
@@ -90,6 +93,7 @@ pub(crate) async fn consistent(store: &Store) -> BTreeMap<AccountId, u64> {
             nonces.extend(page.iter().map(|payment| (payment.judged_at, payment.nonce)));
         }
         assert_eq!(nonces.len() as u64, version, "payments of {of}");
+        windows.extend(nonces.iter().map(|(_, nonce)| nonce.to_string()));
         let mut needs = Needs::default();
         needs.replies.extend(nonces.iter().map(|(_, nonce)| key("client", &nonce.to_string())));
         let unit = store.look(needs.clone()).await.expect("reads");
@@ -131,6 +135,11 @@ pub(crate) async fn consistent(store: &Store) -> BTreeMap<AccountId, u64> {
         events += page.len() as u64;
     }
     assert_eq!(events, total, "events");
+    count_all(store).await;
+    let mut counted = counted(store).await;
+    counted.sort_unstable();
+    windows.sort_unstable();
+    assert_eq!(counted, windows, "each window counts once");
     versions
 }
 
@@ -161,6 +170,13 @@ fn replica() {
                 })
             })
             .collect();
+        // And counts windows all the while.
+        loop {
+            count_all(&store).await;
+            if tasks.iter().any(tokio::task::JoinHandle::is_finished) {
+                break;
+            }
+        }
         for task in tasks {
             task.await.expect("runs until it is killed");
         }

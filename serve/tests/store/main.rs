@@ -9,6 +9,7 @@ mod batches;
 mod chains;
 mod crash;
 mod desk;
+mod ended;
 mod fate;
 mod full;
 mod notes;
@@ -113,6 +114,10 @@ on_both! {
     notes:
         a_note_is_replaced_only_by_who_has_read_it
         of_many_that_write_a_note_at_once_each_is_heard;
+    ended:
+        each_window_counts_once_however_many_replicas_count
+        a_count_that_fails_leaves_windows_and_note_as_they_were
+        windows_that_are_over_are_found_and_others_are_not;
     desk:
         sums_and_what_waits_are_as_the_records_say;
     opening:

@@ -1,12 +1,16 @@
 //! Records to store.
 
+use plimsoll_model::calibration::Target;
 use plimsoll_model::features::{FeatureState, Profile};
-use plimsoll_model::grant::{Bytes, TokenId};
+use plimsoll_model::grant::{Bytes, Model, TokenId};
 use plimsoll_model::money::Currency;
+use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::UtcOffset;
 use plimsoll_model::transaction::{Channel, Kind, Place, Transaction};
-use plimsoll_model::{Flow, Money, Tier, UtcSeconds};
-use plimsoll_serve::record::{Account, AccountId, GrantRecord, Outcome, PaymentRecord, TierFrom};
+use plimsoll_model::{Age, Flow, Money, Tier, UtcSeconds};
+use plimsoll_serve::record::{
+    Account, AccountId, Ended, GrantRecord, Outcome, PaymentRecord, Promise, TierFrom, Window,
+};
 use plimsoll_serve::unit::{Entry, Event, Needs, Reply, ReplyKey, Row, Unit};
 use serde_json::json;
 
@@ -42,6 +46,7 @@ pub(crate) fn account(name: &str, balance: i64) -> Account {
         payees: Vec::new(),
         transfers: Vec::new(),
         proposed: None,
+        window: None,
     }
 }
 
@@ -86,6 +91,26 @@ pub(crate) fn payment(nonce: TokenId, payer: &str, payee: &str, amount: u64) -> 
             liable: None,
         },
     }
+}
+
+/// A window that opens now and ends with `until`.
+pub(crate) fn window(jti: TokenId, until: UtcSeconds) -> Window {
+    let level = |ppm| Ppm::new(ppm).expect("a level");
+    let promise = Promise {
+        jti,
+        model: Model { v: 1, d: Bytes([3; 32]) },
+        alpha: level(5_000),
+        delta: level(50_000),
+        tier: Tier::new(1).expect("exists"),
+        age: Age(0),
+        granted_ppm: 1_000_000,
+    };
+    Window { promise, from: NOW, until, target: Target::Strict, limit: money(60), aside: 0, low: 100 }
+}
+
+/// A window that has ended.
+pub(crate) fn ended(jti: TokenId) -> Ended {
+    window(jti, NOW).end()
 }
 
 pub(crate) fn reply(status: u16, body: &str) -> Reply {

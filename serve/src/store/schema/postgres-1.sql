@@ -1,5 +1,6 @@
 -- Everything that a decision on an account needs. `revision` rises with every write. `exposed` is what its grants might
--- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal.
+-- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal, and
+-- `window_until` without a window.
 CREATE TABLE accounts (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     revision BIGINT NOT NULL,
@@ -10,12 +11,14 @@ CREATE TABLE accounts (
     exposed BIGINT NOT NULL,
     exposed_until BIGINT NOT NULL,
     proposed_at BIGINT NOT NULL,
+    window_until BIGINT NOT NULL,
     body BYTEA NOT NULL
 ) WITH (fillfactor = 50, toast_tuple_target = 8160);
 -- A body has some 4 kB and changes with every sync: in its page, with room for the next one beside it, and not compressed,
 -- since it would not become smaller by much.
 ALTER TABLE accounts ALTER body SET STORAGE MAIN;
 CREATE INDEX accounts_proposed ON accounts (proposed_at) WHERE proposed_at > 0;
+CREATE INDEX accounts_watched ON accounts (window_until) WHERE window_until > 0;
 
 -- An account's transactions, by the place in which they were folded in, from 1.
 CREATE TABLE history (
@@ -113,4 +116,11 @@ CREATE TABLE notes (
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     revision BIGINT NOT NULL,
     body TEXT NOT NULL
+);
+
+-- Windows that have ended and are not counted yet, by the grant that opened them. Whoever counts one removes it in the same
+-- transaction.
+CREATE TABLE ended (
+    jti BYTEA NOT NULL PRIMARY KEY,
+    body BYTEA NOT NULL
 );

@@ -1,5 +1,6 @@
 -- Everything that a decision on an account needs. `revision` rises with every write. `exposed` is what its grants might
--- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal.
+-- still turn into payments when it was written, none of it after `exposed_until`; `proposed_at` is 0 without a proposal, and
+-- `window_until` without a window.
 CREATE TABLE accounts (
     id TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
@@ -10,9 +11,11 @@ CREATE TABLE accounts (
     exposed INTEGER NOT NULL,
     exposed_until INTEGER NOT NULL,
     proposed_at INTEGER NOT NULL,
+    window_until INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX accounts_proposed ON accounts (proposed_at) WHERE proposed_at > 0;
+CREATE INDEX accounts_watched ON accounts (window_until) WHERE window_until > 0;
 
 -- An account's transactions, by the place in which they were folded in, from 1.
 CREATE TABLE history (
@@ -102,4 +105,11 @@ CREATE TABLE notes (
     name TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
     body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Windows that have ended and are not counted yet, by the grant that opened them. Whoever counts one removes it in the same
+-- transaction.
+CREATE TABLE ended (
+    jti BLOB NOT NULL PRIMARY KEY,
+    body BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
