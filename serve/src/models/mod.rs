@@ -29,6 +29,11 @@ pub mod delivery;
 pub mod replicas;
 
 #[cfg(test)]
+#[path = "../../../edge/tests/signer/mod.rs"]
+#[allow(dead_code)] // the edge's tests use the rest
+mod signer;
+
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};

@@ -9,6 +9,7 @@ use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::TokenId;
 use plimsoll_model::policy::Policy;
 
+use super::signer::{Order, Publisher};
 use super::*;
 use crate::record::{Ended, Promise};
 use crate::unit::Needs;
@@ -66,6 +67,32 @@ impl House {
 
     pub(super) fn open(&self, now: UtcSeconds) -> Models {
         Models::open(self.settings(), &Rollout::default(), now).expect("opens")
+    }
+}
+
+/// A service over releases that are made here, by a publisher that can be told to do anything.
+struct Press {
+    publisher: Publisher,
+    house: House,
+}
+
+impl Press {
+    fn new() -> Self {
+        Self { publisher: Publisher::new(), house: House(tempfile::tempdir().expect("a directory")) }
+    }
+
+    fn print(&mut self, order: &Order) {
+        for (path, bytes) in self.publisher.release(order) {
+            let path = self.house.repository().join(path);
+            fs::create_dir_all(path.parent().expect("has a parent")).expect("a directory");
+            fs::write(path, bytes).expect("writes");
+        }
+    }
+
+    fn open(&self) -> Models {
+        let mut settings = self.house.settings();
+        settings.source.as_mut().expect("has one").root = self.publisher.root();
+        Models::open(settings, &Rollout::default(), FIRST).expect("opens")
     }
 }
 
@@ -508,4 +535,72 @@ async fn replicas_over_one_store_widen_pull_back_and_lower_together() {
     one.share(&store).await.expect("has nothing new");
     assert_eq!(store.note("rollout").await.expect("reads"), before);
     store.close().await;
+}
+
+#[test]
+fn a_release_that_its_signers_withdrew_never_decides_again() {
+    for (rollback_index, after) in [(1, Some(1)), (2, None)] {
+        let mut press = Press::new();
+        press.print(&Order::version(1));
+        let models = press.open();
+        assert_eq!(held(&models, 1, 50).len(), 50);
+        press.print(&Order { rollback_index, ..Order::version(2) });
+        let share_ppm = if rollback_index == 1 { 10_000 } else { EVERYONE };
+        assert_eq!(models.look(FIRST), Ok(Some(Reloaded::Admitted { model_version: 2, share_ppm })));
+        assert_eq!(models.status().releases[1].withdrawn, rollback_index == 2);
+        models.pull_back(2, by(FIRST, "ordered")).expect("is there");
+        assert_eq!(models.for_account(&account(0)).version(), after);
+        drop(models);
+        assert_eq!(press.open().for_account(&account(0)).version(), after, "after a restart");
+    }
+}
+
+#[test]
+fn a_release_that_does_not_run_here_is_refused_and_the_one_after_it_comes_in() {
+    let mut press = Press::new();
+    press.print(&Order::version(1));
+    let models = press.open();
+    for broken in [Order { wrong_golden: true, ..Order::version(2) }, Order { no_model: true, ..Order::version(3) }] {
+        press.print(&broken);
+        let refused = models.look(FIRST).expect_err("does not run");
+        assert!(matches!(refused, RefuseReload::Artifact(_)), "{refused}");
+        assert_eq!(held(&models, 1, 50).len(), 50);
+        assert_eq!(models.status().releases.len(), 1);
+    }
+    press.print(&Order::version(4));
+    assert!(matches!(models.look(FIRST), Ok(Some(Reloaded::Admitted { model_version: 4, .. }))));
+}
+
+#[test]
+fn metadata_that_is_signed_again_reaches_devices_without_a_new_release() {
+    let mut press = Press::new();
+    press.print(&Order::version(1));
+    let models = press.open();
+    let before = models.for_everyone();
+    press.print(&Order::version(1));
+    assert_eq!(models.look(FIRST), Ok(Some(Reloaded::Current { model_version: 1 })));
+    let after = models.for_everyone();
+    let of = |active: &Active| active.released().map(Released::timestamp_version);
+    assert_eq!((of(&before), of(&after)), (Some(1), Some(2)));
+    assert_eq!(models.rollout().rings().count(), 1);
+}
+
+#[test]
+fn a_release_under_another_ones_name_in_the_archive_does_not_decide() {
+    let house = House::with("first");
+    let models = house.open(FIRST);
+    house.publish("second");
+    models.look(SECOND).expect("comes in");
+    let file = |version| {
+        let rollout = models.rollout();
+        let (digest, _) = rollout.of_version(version).expect("is known");
+        house.0.path().join("archive").join(format!("release-{}", plimsoll_model::artifact::hex(&digest.0)))
+    };
+    let (one, two) = (file(1), file(2));
+    fs::copy(two, one).expect("copies");
+    drop(models);
+    let models = house.open(SECOND);
+    assert_eq!(held(&models, 1, 500).len(), 0);
+    let status = models.status();
+    assert!(status.releases[1].unavailable.as_ref().is_some_and(|why| why.contains("another model")), "{status:?}");
 }
