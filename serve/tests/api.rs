@@ -19,7 +19,7 @@ use plimsoll_serve::clock::Clock;
 use plimsoll_serve::config::Issuer;
 use plimsoll_serve::issuer::GrantKeys;
 use plimsoll_serve::ledger::Overdraft;
-use plimsoll_serve::models::{Models, Rollout, Settings, Source};
+use plimsoll_serve::models::{Models, Rollout, Settings, Source, replicas};
 use plimsoll_serve::record::AccountId;
 use plimsoll_serve::store::Store;
 use serde_json::{Value, json};
@@ -379,4 +379,60 @@ async fn the_description_names_every_route_and_every_schema_it_uses() {
         let name = reference.split('"').next().unwrap_or_default();
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_repeated_request_under_one_key_gets_the_same_bytes_at_any_time() {
+    let house = House::tng().await;
+    let alice = house.holder("alice", 1).await;
+    let body = json!({ "wid": Bytes([1; 8]) });
+    let first = House::ok(house.send(&alice, Method::POST, "/v1/sync", Some("once"), &body).await);
+    house.clock.set(NOW.plus(1_800));
+    assert_eq!(house.send(&alice, Method::POST, "/v1/sync", Some("once"), &body).await, (200, first));
+}
+
+#[tokio::test]
+async fn releases_are_widened_and_pulled_back_by_admins_with_a_reason_that_is_on_the_record() {
+    let house = House::tng().await;
+    let version = house.service.models.for_everyone().version().expect("a model");
+    let list = async |who: &Identity| house.send(who, Method::GET, "/v1/admin/models", None, &Value::Null).await;
+    let told = House::ok(list(&admin(Role::Viewer)).await);
+    assert_eq!((&told["releases"][0]["version"], &told["releases"][0]["deciding"]), (&version.into(), &true.into()));
+    assert_eq!(told["releases"][0]["promises"][0]["granted_ppm"], 1_000_000);
+    assert_eq!(list(&bridge()).await.0, 403);
+
+    let order = async |who: Role, what: &str, key: Option<&str>, body: Value| {
+        let path = format!("/v1/admin/models/{what}");
+        house.send(&admin(who), Method::POST, &path, key, &body).await
+    };
+    let (widen, back) = (format!("{version}/widen"), format!("{version}/pull-back"));
+    let why = json!({ "reason": "phones disagree" });
+    assert_eq!(order(Role::Risk, &back, None, why.clone()).await.0, 403);
+    assert_eq!(order(Role::Admin, &back, None, json!({ "reason": " " })).await.0, 400);
+    assert_eq!(order(Role::Admin, "999/pull-back", None, why.clone()).await.0, 404);
+    assert_eq!(order(Role::Admin, "x/pull-back", None, why.clone()).await.0, 400);
+    let narrower = json!({ "share_ppm": 1, "reason": "too many" });
+    assert_eq!(order(Role::Admin, &widen, None, narrower).await.0, 409, "a ring only widens");
+    let wide = json!({ "share_ppm": 1_000_000, "reason": "a week without a mismatch" });
+    House::ok(order(Role::Admin, &widen, None, wide.clone()).await);
+    assert_eq!(order(Role::Admin, &widen, None, json!({ "share_ppm": 1_000_001, "reason": "more" })).await.0, 400);
+
+    let first = House::ok(order(Role::Admin, &back, Some("once"), why.clone()).await);
+    assert_eq!(house.service.models.for_everyone().version(), None, "at once: the floor decides");
+    assert_eq!(order(Role::Admin, &back, Some("once"), why).await, (200, first));
+    assert_eq!(order(Role::Admin, &widen, None, wide).await.0, 409, "it was pulled back");
+    let log = house.service.store.log_of(&AccountId::none(), None, 10).await.expect("reads");
+    let orders = log.iter().filter(|link| link.kind == "model");
+    let orders: Vec<Value> = orders.map(|link| serde_json::from_slice(&link.body).expect("JSON")).collect();
+    let said: Vec<_> = orders.iter().map(|o| (&o["ordered"], &o["by"], &o["reason"], &o["version"])).collect();
+    let by = Value::from("admin/asha");
+    let (back, wider) = (Value::from("pull_back"), Value::from("widen"));
+    let reasons = [Value::from("phones disagree"), Value::from("a week without a mismatch")];
+    let version = Value::from(version);
+    assert_eq!(said, [(&back, &by, &reasons[0], &version), (&wider, &by, &reasons[1], &version)], "each once");
+    let pulled = House::ok(list(&admin(Role::Viewer)).await);
+    assert_eq!(pulled["releases"][0]["pulled_back"], "phones disagree");
+
+    // Another replica on the store follows.
+    assert!(replicas::known(&house.service.store).await.expect("reads").rings().all(|(_, ring)| ring.pulled.is_some()));
 }

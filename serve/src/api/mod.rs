@@ -16,6 +16,8 @@ pub mod device;
 
 pub mod explain;
 
+pub mod model;
+
 pub mod score;
 
 pub mod settle;
@@ -111,4 +113,7 @@ pub fn router() -> OpenApiRouter<Service> {
         .routes(routes!(transfer::signal))
         .routes(routes!(transfer::check))
         .routes(routes!(explain::explain))
+        .routes(routes!(model::list))
+        .routes(routes!(model::widen))
+        .routes(routes!(model::pull_back))
 }

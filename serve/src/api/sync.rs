@@ -69,7 +69,7 @@ pub(super) struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     tuf_timestamp: Option<&'a serde_json::value::RawValue>,
-    /// The service's time.
+    /// The service's time when the grant was made.
     #[schema(value_type = i64)]
     server_time: UtcSeconds,
 }
@@ -151,13 +151,15 @@ pub(super) async fn sync(
         let jws = String::from_utf8(sign(Form::Jws)?).map_err(ApiError::internal)?;
         Ok(Answer {
             grant: Tokens { jws, cwt: Base64UrlUnpadded::encode_string(&sign(Form::Cwt)?) },
+            // As it was answered first: the same request gets the same bytes, but for a newer key's signature and newer
+            // metadata. What time it is the header `date` says.
+            server_time: told.claims.iat,
             claims: told.claims,
             curve: told.curve,
             payments: told.payments,
             balance: told.balance.0,
             balance_version: told.balance.1,
             tuf_timestamp: active.released().and_then(crate::models::Released::timestamp_json),
-            server_time: now,
         })
     })
     .await?;

@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod exit;
 mod fleet;
+mod models;
 mod run;
 mod sign;
 mod token;
@@ -40,6 +41,9 @@ enum Command {
     /// Look at the log of decisions.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Look at releases, widen a ring, or pull a release back.
+    #[command(subcommand)]
+    Models(models::Command),
     /// Write the whole store into one file, while the service goes on.
     Backup(backup::BackupArgs),
     /// Fill an empty store with a backup.
@@ -89,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&context, &args),
         Command::Config(command) => config::run(&context, &command),
         Command::Audit(command) => audit::run(&context, &command),
+        Command::Models(command) => models::run(&context, &command),
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Restore(args) => backup::restore(&context, &args),
         Command::Openapi => openapi(),

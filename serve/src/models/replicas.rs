@@ -1,6 +1,6 @@
 //! Replicas over one store: a ring that one widens, a release that one pulls back and a limit that one lowers, for all.
 
-use super::{Models, Rollout};
+use super::{Models, Pulled, RefuseMove, Rollout};
 use crate::store::{Store, StoreError};
 
 const NOTE: &str = "rollout";
@@ -16,6 +16,47 @@ pub async fn known(store: &Store) -> Result<Rollout, StoreError> {
         Some(note) => read(&note.body),
         None => Ok(Rollout::default()),
     }
+}
+
+/// What somebody orders of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It decides for this share of the accounts, parts per million.
+    Widen(u32),
+    /// It decides for nobody any more.
+    PullBack(Pulled),
+}
+
+impl Order {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`RefuseMove`]: nothing is changed.
+    pub fn follow(&self, rollout: &mut Rollout, model_version: u64) -> Result<(), RefuseMove> {
+        match self {
+            Self::Widen(share_ppm) => rollout.widen(model_version, *share_ppm),
+            Self::PullBack(pulled) => rollout.pull_back(model_version, pulled.clone()),
+        }
+    }
+}
+
+/// Gives an order to all replicas: each follows it within `programme.watch_s`.
+///
+/// * returns why nobody will.
+///
+/// # Errors
+/// `Damaged`, `Unavailable`: it was given or it was not, and may be given again.
+pub async fn order(store: &Store, model_version: u64, order: &Order) -> Result<Result<(), RefuseMove>, StoreError> {
+    for _ in 0..TRIES {
+        let note = store.note(NOTE).await?;
+        let mut rollout = note.as_ref().map_or_else(|| Ok(Rollout::default()), |note| read(&note.body))?;
+        let before = rollout.clone();
+        let moved = order.follow(&mut rollout, model_version);
+        if moved.is_err() || rollout == before || store.keep_note(NOTE, &write(&rollout), note.as_ref()).await? {
+            return Ok(moved);
+        }
+    }
+    Err(crowded())
 }
 
 impl Models {
@@ -35,13 +76,20 @@ impl Models {
             if both == theirs {
                 return Ok(());
             }
-            let body = serde_json::to_string(&both).expect("a rollout holds only integers, text and lists");
-            if store.keep_note(NOTE, &body, note.as_ref()).await? {
+            if store.keep_note(NOTE, &write(&both), note.as_ref()).await? {
                 return Ok(());
             }
         }
-        Err(StoreError::Unavailable { why: "many replicas write the rollout at once".to_owned() })
+        Err(crowded())
     }
+}
+
+fn crowded() -> StoreError {
+    StoreError::Unavailable { why: "many replicas write the rollout at once".to_owned() }
+}
+
+fn write(rollout: &Rollout) -> String {
+    serde_json::to_string(rollout).expect("a rollout holds only integers, text and lists")
 }
 
 fn read(body: &str) -> Result<Rollout, StoreError> {
