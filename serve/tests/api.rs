@@ -381,6 +381,30 @@ async fn the_description_names_every_route_and_every_schema_it_uses() {
     }
 }
 
+/// Two types of one name would be described by the schema of whichever came last.
+#[test]
+fn every_answer_is_described_by_its_own_type() {
+    let (_, document) = api::router().split_for_parts();
+    let document = serde_json::to_value(&document).expect("JSON");
+    let schema = |path: &str, of: &str| {
+        let operation = &document["paths"][path]["post"];
+        let at = if of == "asked" { &operation["requestBody"] } else { &operation["responses"]["200"] };
+        let name = at["content"]["application/json"]["schema"]["$ref"].as_str().expect("named").to_owned();
+        let name = name.rsplit('/').next().expect("a name").to_owned();
+        document["components"]["schemas"][name]["properties"].as_object().expect("an object").clone()
+    };
+    for (path, asked, answered) in [
+        ("/v1/sync", "wid", "grant"),
+        ("/v1/tokens/settle", "tokens", "results"),
+        ("/v1/score/refresh", "features", "safe_offline_balance"),
+        ("/v1/tokens/dispute", "reason_code", "dispute"),
+        ("/v1/signals", "cause", "fraud_ppm"),
+    ] {
+        assert!(schema(path, "asked").contains_key(asked), "{path} takes {asked}");
+        assert!(schema(path, "answered").contains_key(answered), "{path} answers {answered}");
+    }
+}
+
 #[tokio::test]
 async fn a_repeated_request_under_one_key_gets_the_same_bytes_at_any_time() {
     let house = House::tng().await;

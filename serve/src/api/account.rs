@@ -19,6 +19,10 @@ use crate::unit::{Needs, Unit};
 
 /// Movements in one request.
 const MOVEMENTS_MAX: usize = 200;
+/// Transactions of a life: no wallet counts so far, and no sum of them overflows.
+const LIFETIME_MAX: u64 = 1_000_000_000_000;
+/// Seconds since 1970 that a plan may be about.
+const TIME_MAX: i64 = 9_000_000_000;
 /// Characters of a name or a reason.
 const TEXT_MAX: usize = 200;
 
@@ -32,19 +36,21 @@ pub(super) fn named(id: String) -> Result<AccountId, ApiError> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Open {
     /// When it was opened, UTC seconds.
-    #[schema(value_type = i64)]
+    #[schema(value_type = i64, minimum = 0, maximum = 9_000_000_000_i64)]
     opened_at: UtcSeconds,
-    /// Its KYC tier.
-    #[schema(value_type = u8)]
+    /// Its KYC tier; the programme has to know it.
+    #[schema(value_type = u8, maximum = 3)]
     tier: Tier,
     /// In it, minor units; below zero is owed.
+    #[schema(minimum = -1_000_000_000_000_000_i64, maximum = 1_000_000_000_000_000_i64)]
     balance: i64,
     /// Transactions in its life before the service counts them.
     #[serde(default)]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     lifetime_tx: u64,
     /// Loaded by hand, where the programme has such a wallet, minor units.
     #[serde(default)]
-    #[schema(value_type = u64)]
+    #[schema(value_type = u64, maximum = 1_000_000_000_000_000_u64)]
     manual_wallet: Money,
 }
 
@@ -118,6 +124,9 @@ pub(super) async fn open(
     who.bridge()?;
     let id = named(id)?;
     let asked = body.asked.clone();
+    if asked.lifetime_tx > LIFETIME_MAX {
+        return Err(ApiError::BadRequest(format!("lifetime_tx: at most {LIFETIME_MAX}")));
+    }
     if asked.opened_at > service.now() || asked.opened_at.0 < 0 {
         return Err(ApiError::BadRequest("opened_at: is in the future, or before 1970".into()));
     }
@@ -172,23 +181,26 @@ pub(super) struct Movements {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MovementIn {
-    /// Its name in the operator's ledger: a second one of that name changes nothing.
+    /// Its name in the operator's ledger: a second one of that name changes nothing. Printable ASCII, not beginning with
+    /// `offline:`.
+    #[schema(pattern = "^[!-~][ -~]{0,199}$")]
     id: String,
     /// When, UTC seconds.
-    #[schema(value_type = i64)]
+    #[schema(value_type = i64, minimum = 0, maximum = 9_000_000_000_i64)]
     at: UtcSeconds,
     /// Minor units: debits below zero, credits above.
+    #[schema(minimum = -1_000_000_000_000_000_i64, maximum = 1_000_000_000_000_000_i64)]
     amount: i64,
-    /// What for: `purchase`, `transfer_out`, `cash_out`, `bill`, `loan`, `fee`, `reload`, `transfer_in`, `income`,
-    /// `cash_in`, `interest` or `refund`.
-    #[schema(value_type = String)]
+    /// What for.
+    #[schema(value_type = super::view::KindName)]
     kind: Kind,
     /// The other side.
     #[serde(default)]
+    #[schema(max_length = 200)]
     payee: String,
     /// Where: latitude and longitude in millionths of a degree.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<i32>>)]
+    #[schema(value_type = Option<Vec<i32>>, min_items = 2, max_items = 2)]
     place: Option<(i32, i32)>,
 }
 
@@ -240,11 +252,12 @@ fn movement(asked: &MovementIn) -> Result<Movement, ApiError> {
     let wrong = |field: &str, why: &dyn std::fmt::Display| {
         ApiError::BadRequest(format!("transactions: {:?}: {field}: {why}", asked.id))
     };
-    if !(1..=TEXT_MAX).contains(&asked.id.len()) || asked.id.starts_with("offline:") {
-        return Err(wrong("id", &"1 to 200 bytes, not beginning with offline:"));
+    let printable = asked.id.bytes().all(|b| (b' '..=b'~').contains(&b)) && !asked.id.starts_with(' ');
+    if !(1..=TEXT_MAX).contains(&asked.id.len()) || !printable || asked.id.starts_with("offline:") {
+        return Err(wrong("id", &"1 to 200 printable ASCII characters, not beginning with offline:"));
     }
-    if asked.payee.len() > TEXT_MAX {
-        return Err(wrong("payee", &"at most 200 bytes"));
+    if asked.payee.chars().count() > TEXT_MAX {
+        return Err(wrong("payee", &"at most 200 characters"));
     }
     if asked.at.0 < 0 {
         return Err(wrong("at", &"before 1970"));
@@ -267,14 +280,15 @@ fn movement(asked: &MovementIn) -> Result<Movement, ApiError> {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kyc {
-    /// Which.
-    #[schema(value_type = u8)]
+    /// Which; the programme has to know it.
+    #[schema(value_type = u8, maximum = 3)]
     tier: Tier,
     /// From when, UTC seconds; now when left out, and never before now.
     #[serde(default)]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_000_000_000_i64)]
     from: Option<UtcSeconds>,
     /// Why, for the audit trail.
+    #[schema(min_length = 1, max_length = 200)]
     reason: String,
 }
 
@@ -291,8 +305,11 @@ pub(super) async fn kyc(
     who.bridge()?;
     let id = named(id)?;
     let asked = body.asked.clone();
-    if !(1..=TEXT_MAX).contains(&asked.reason.len()) {
-        return Err(ApiError::BadRequest("reason: 1 to 200 bytes".into()));
+    if !(1..=TEXT_MAX).contains(&asked.reason.chars().count()) {
+        return Err(ApiError::BadRequest("reason: 1 to 200 characters".into()));
+    }
+    if asked.from.is_some_and(|from| !(0..=TIME_MAX).contains(&from.0)) {
+        return Err(ApiError::BadRequest("from: seconds from 1970, before the year 2255".into()));
     }
     let needs = Needs { accounts: [id.clone()].into(), ..Needs::default() };
     let active = service.models.for_account(&id);

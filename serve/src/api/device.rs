@@ -21,14 +21,14 @@ use crate::unit::{Needs, Unit};
 pub(super) struct Enrol {
     /// For which account; a holder's own when left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     account: Option<AccountId>,
-    /// Ed25519, 32 bytes, base64url.
-    #[schema(value_type = String)]
+    /// Ed25519, 32 bytes, base64url; not every 32 bytes are a key.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     public_key: Bytes<32>,
     /// Until when the operator has found the device's attestation to hold, UTC seconds. Only a bridge may say so.
     #[serde(default)]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_000_000_000_i64)]
     attested_until: Option<UtcSeconds>,
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn enrol(
 pub(super) struct Revoke {
     /// For which account; a holder's own when left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     account: Option<AccountId>,
     /// Why, for the audit trail.
     #[serde(default)]

@@ -8,6 +8,8 @@ mod body;
 
 mod commit;
 
+mod describe;
+
 mod view;
 
 pub mod account;
@@ -34,7 +36,7 @@ use utoipa_axum::routes;
 use crate::clock::Clock;
 use crate::issuer::GrantKeys;
 use crate::ledger::{Overdraft, Rules};
-use crate::models::{Active, Models};
+use crate::models::{Active, Models, delivery};
 use crate::store::Store;
 
 pub use commit::InFlight;
@@ -88,6 +90,8 @@ pub(crate) fn rules<'a>(active: &'a Active, issuer: &'a str, overdraft: Overdraf
         description = "Offline spending limits with a stated and checked guarantee: refreshed on sync, granted, settled.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    components(schemas(describe::Refused)),
+    paths(delivery::everybodys, delivery::ones_own, delivery::issuer_keys, delivery::score_policy),
     tags(
         (name = "wallet", description = "What a holder's device asks."),
         (name = "bridge", description = "What the operator's own systems tell."),
@@ -98,7 +102,7 @@ struct Document;
 
 /// The protected routes under `/v1`, and their description.
 pub fn router() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sync::sync))
         .routes(routes!(score::refresh))
         .routes(routes!(score::rows))
@@ -115,5 +119,7 @@ pub fn router() -> OpenApiRouter<Service> {
         .routes(routes!(explain::explain))
         .routes(routes!(model::list))
         .routes(routes!(model::widen))
-        .routes(routes!(model::pull_back))
+        .routes(routes!(model::pull_back));
+    describe::complete(router.get_openapi_mut());
+    router
 }

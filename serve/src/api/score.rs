@@ -27,19 +27,21 @@ const FEATURES_MAX: usize = 128;
 
 /// Asks for an account's limit. What else an older client sends (its balance, its counts) is not looked at.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = ScoreRequest)]
 pub(super) struct Request {
     /// Whose; the holder's own when left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     user_id: Option<AccountId>,
     /// Features as the client computes them, by name: compared with ours, never believed.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, Option<f64>>>)]
     features: Option<BTreeMap<String, Option<f64>>>,
 }
 
 /// An account's limit.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ScoreAnswer)]
 pub(super) struct Answer {
     /// Whose.
     user_id: String,
@@ -148,15 +150,17 @@ pub(super) struct Rows {
 #[serde(deny_unknown_fields)]
 struct Row {
     /// The features in the manifest's order; null where missing.
+    #[schema(min_items = 61, max_items = 61)]
     features: Vec<Option<f32>>,
     /// Balance at the sync, minor units.
-    #[schema(value_type = u64)]
+    #[schema(value_type = u64, maximum = 1_000_000_000_000_000_u64)]
     balance: Money,
     /// KYC tier.
-    #[schema(value_type = u8)]
+    #[schema(value_type = u8, maximum = 3)]
     tier: Tier,
     /// Minutes since the sync.
     #[serde(default)]
+    #[schema(maximum = 4_294_967_295_u64)]
     age_min: u32,
 }
 

@@ -23,6 +23,7 @@ const TOKENS_MAX: usize = 50;
 /// Payments to settle.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Settle)]
 pub(super) struct Request {
     /// JWS, or base64url of a CWT. At most 50.
     #[schema(min_items = 1, max_items = 50)]
@@ -31,6 +32,7 @@ pub(super) struct Request {
 
 /// What became of them.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Settled)]
 pub(super) struct Answer {
     /// In the order they came.
     results: Vec<Verdict>,
@@ -103,10 +105,10 @@ pub(super) fn read_token(text: &str) -> Result<Verified<Payment>, Box<Verdict>> 
 #[serde(deny_unknown_fields)]
 pub(super) struct Disputed {
     /// The payment's nonce, base64url.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     nonce: TokenId,
     /// Why.
-    #[schema(value_type = String)]
+    #[schema(value_type = super::view::DisputeName)]
     reason_code: DisputeReason,
     /// In the holder's words; the first 500 characters are kept.
     #[serde(default)]
@@ -115,6 +117,7 @@ pub(super) struct Disputed {
 
 /// It is on the record.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = DisputeNoted)]
 pub(super) struct Noted {
     /// `open` or `closed`.
     dispute: String,
@@ -150,11 +153,11 @@ pub(super) async fn dispute(
 #[serde(deny_unknown_fields)]
 pub(super) struct Finding {
     /// The payment's nonce, base64url.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     nonce: TokenId,
     /// Payer or payee, whose doing it was; nobody's when left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     at_fault: Option<AccountId>,
 }
 

@@ -19,13 +19,14 @@ use crate::ledger::sync::{self, RefuseSync, Sync};
 /// What a device hands in.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Sync)]
 pub(super) struct Request {
     /// The life of the wallet's state, 8 bytes, base64url.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$")]
     wid: Instance,
     /// The device's key thumbprint (RFC 7638), base64url; may be left out when the credential is bound to one.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     jkt: Option<Thumbprint>,
     /// Every payment it has kept: JWS, or base64url of a CWT. At most 128.
     #[serde(default)]
@@ -41,16 +42,19 @@ pub(super) struct Request {
 #[serde(deny_unknown_fields)]
 struct Computed {
     /// The grant it had then, base64url.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     grant: TokenId,
     /// Minutes since that grant's sync.
+    #[schema(maximum = 4_294_967_295_u64)]
     age_min: u32,
     /// Its limit, minor units.
+    #[schema(maximum = 18_446_744_073_709_551_615_u64)]
     limit: u64,
 }
 
 /// A grant, and what it was made from.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Synced)]
 pub(super) struct Answer<'a> {
     /// The grant in both forms.
     grant: Tokens,

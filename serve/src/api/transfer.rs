@@ -22,20 +22,21 @@ use crate::unit::{Needs, Unit};
 #[serde(deny_unknown_fields)]
 pub(super) struct Transfer {
     /// Who pays.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     account: AccountId,
     /// Who is paid.
+    #[schema(min_length = 1, max_length = 200)]
     payee: String,
     /// Minor units.
-    #[schema(value_type = u64)]
+    #[schema(value_type = u64, maximum = 1_000_000_000_000_000_u64)]
     amount: Money,
 }
 
 /// Whether it goes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct Checked {
-    /// `allow`, `flag` or `block`.
-    #[schema(value_type = String)]
+    /// Whether.
+    #[schema(value_type = super::view::VerdictName)]
     verdict: Verdict,
     /// Every rule it met, worst first.
     #[schema(value_type = Vec<String>)]
@@ -52,8 +53,8 @@ pub(super) async fn check(
 ) -> Result<Response, ApiError> {
     who.bridge()?;
     let asked = body.asked.clone();
-    if !(1..=200).contains(&asked.payee.len()) {
-        return Err(ApiError::BadRequest("payee: 1 to 200 bytes".into()));
+    if !(1..=200).contains(&asked.payee.chars().count()) {
+        return Err(ApiError::BadRequest("payee: 1 to 200 characters".into()));
     }
     let needs = Needs { accounts: [asked.account.clone()].into(), ..Needs::default() };
     let active = service.models.for_account(&asked.account);
@@ -80,22 +81,22 @@ impl From<RefuseTransfer> for ApiError {
 #[serde(deny_unknown_fields)]
 pub(super) struct Signal {
     /// About whom.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9._:-]{1,64}$")]
     account: AccountId,
-    /// What: `signature_invalid`, `double_spend`, `geographic_anomaly`, `sequence_anomaly`, `device_change`,
-    /// `velocity_breach` or `ceiling_exhaustion`.
-    #[schema(value_type = String)]
+    /// What.
+    #[schema(value_type = super::view::CauseName)]
     cause: Cause,
-    /// When it happened, UTC seconds.
-    #[schema(value_type = i64)]
+    /// When it happened, UTC seconds; not in the future.
+    #[schema(value_type = i64, minimum = 0, maximum = 9_000_000_000_i64)]
     at: UtcSeconds,
     /// Whose doing: `holder` weighs; `other` and `unknown` do not.
-    #[schema(value_type = String)]
+    #[schema(value_type = super::view::PartyName)]
     party: Party,
 }
 
 /// The account's score with it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = SignalNoted)]
 pub(super) struct Noted {
     /// Fraud score, parts per million.
     fraud_ppm: u32,

@@ -122,3 +122,68 @@ impl Verdict {
         }
     }
 }
+
+/// The words of the vocabulary as the description has them; `model` knows nothing of descriptions. A test holds them
+/// against it.
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident: $($word:ident)*;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[allow(dead_code, missing_docs, reason = "described, never made")]
+        pub(super) enum $name { $($word),* }
+    )*};
+}
+
+words! {
+    /// What a transaction is for.
+    KindName: Purchase TransferOut CashOut Bill Loan Fee Reload TransferIn Income CashIn Interest Refund;
+    /// What was noticed.
+    CauseName: SignatureInvalid DoubleSpend GeographicAnomaly SequenceAnomaly DeviceChange VelocityBreach CeilingExhaustion;
+    /// Whose doing it was: only `holder` weighs.
+    PartyName: Holder Other Unknown;
+    /// Whether a transfer goes.
+    VerdictName: Allow Flag Block;
+}
+
+/// Why a payment is disputed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(dead_code, missing_docs, reason = "described, never made")]
+pub(super) enum DisputeName {
+    Unauthorized,
+    WrongAmount,
+    NotReceived,
+    Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_model::online::Verdict;
+    use plimsoll_model::standing::{Cause, Party};
+    use plimsoll_model::transaction::Kind;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::record::DisputeReason;
+
+    /// Every described word reads as one of the type's, and there are no more than these.
+    fn check<Described: utoipa::PartialSchema, Of: DeserializeOwned + Serialize>(count: usize) {
+        let schema = serde_json::to_value(Described::schema()).expect("JSON");
+        let words = schema["enum"].as_array().expect("an enum").clone();
+        assert_eq!(words.len(), count, "{words:?}");
+        for word in words {
+            let read: Result<Of, _> = serde_json::from_value(word.clone());
+            assert!(read.is_ok_and(|read| serde_json::to_value(read).ok() == Some(word.clone())), "{word}");
+        }
+    }
+
+    #[test]
+    fn described_words_are_those_of_the_vocabulary() {
+        check::<KindName, Kind>(Kind::ALL.len());
+        check::<CauseName, Cause>(7);
+        check::<PartyName, Party>(3);
+        check::<VerdictName, Verdict>(3);
+        check::<DisputeName, DisputeReason>(4);
+    }
+}

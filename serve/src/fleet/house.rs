@@ -88,6 +88,13 @@ impl House {
         self.app.keys.published().expect("the service has keys")
     }
 
+    /// What the service does beside requests: ends windows that are over, and counts those that have ended.
+    pub(super) async fn watch(&self, now: UtcSeconds) -> Result<(), FleetError> {
+        let failed = |e: crate::store::StoreError| FleetError::Service(e.to_string());
+        crate::ledger::watch::end_all(&self.app.store, now).await.map_err(failed)?;
+        self.app.models.watch(&self.app.store, now).await.map(drop).map_err(failed)
+    }
+
     /// Asks, and reads the answer.
     pub(super) async fn ask(&self, by: By<'_>, method: Method, path: &str, body: &Value) -> (u16, Value) {
         self.deliver(self.message(by, method, path, body)).await

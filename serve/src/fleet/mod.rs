@@ -133,6 +133,9 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(String)) -> Result<Report, Fl
             async move { street.tick(&house, tick).await.map(|()| street) }
         })
         .await?;
+        if (tick + 1) % TICKS_A_DAY == 0 {
+            house.watch(house.now()).await?;
+        }
         if (tick + 1) % (5 * TICKS_A_DAY) == 0 {
             told(format!("day {} after {:.0?}", (tick + 1) / TICKS_A_DAY, wall.elapsed()));
         }
@@ -143,6 +146,8 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(String)) -> Result<Report, Fl
         async move { street.end(&house).await.map(|()| street) }
     })
     .await?;
+    // Long after the last window.
+    house.watch(house.now().plus(30 * DAY)).await?;
     told(format!("everybody is back after {:.0?}: checking", wall.elapsed()));
     let report = report::check(plan, &house, &mut streets).await?;
     house.app.store.close().await;

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use plimsoll_model::Tier;
 use plimsoll_model::calibration::mean_interval;
 use plimsoll_model::grant::TokenId;
+use plimsoll_model::monitor::Watch;
 
 use super::attack::Attack;
 use super::house::House;
 use super::phone::Phone;
 use super::street::Street;
 use super::{FleetError, Plan};
+use crate::audit::walk::walk;
 use crate::record::{AccountId, PaymentRecord};
 use crate::unit::Needs;
 
@@ -58,6 +61,10 @@ pub struct TierReport {
     pub alpha_ppm: f64,
     /// Minor units that the issuer paid.
     pub overdraft: i64,
+    /// What the service itself has seen of the promise.
+    pub watch: Watch,
+    /// Its evidence against the promise.
+    pub e_value: f64,
 }
 
 /// The end of a fleet.
@@ -108,6 +115,9 @@ pub(super) async fn check(plan: &Plan, house: &House, streets: &mut [Street]) ->
     let settled: u64 = streets.iter().map(|s| s.book.settled).sum();
     let (grants, overspent) = stored.grants();
     let tiers = tiers(house, streets);
+    let (ended, distinct) = windows(house).await?;
+    let counted: u64 = tiers.iter().map(|t| t.watch.windows).sum();
+    let alarms: u32 = tiers.iter().map(|t| t.watch.alarms).sum();
     let checked = vec![
         Checked {
             promise: "money is conserved",
@@ -133,6 +143,12 @@ pub(super) async fn check(plan: &Plan, house: &House, streets: &mut [Street]) ->
             promise: "device and service limits are equal to the bit",
             counted: format!("{syncs} syncs, {unequal} unequal"),
             held: syncs > 0 && unequal == 0,
+        },
+        Checked {
+            promise: "each watched window ends once and counts once",
+            counted: format!("{ended} ended, {distinct} of them different, {counted} counted since {alarms} alarms"),
+            // What came before an alarm is not counted any more.
+            held: ended > 0 && ended == distinct && if alarms == 0 { counted == ended } else { counted < ended },
         },
         Checked {
             promise: "realised overdraft is not above the certificate",
@@ -221,7 +237,9 @@ fn tiers(house: &House, streets: &[Street]) -> Vec<TierReport> {
     let active = house.app.models.for_everyone();
     let Some(evaluator) = active.evaluator() else { return Vec::new() };
     let certificate = evaluator.certificate();
-    let of = |level: u8| {
+    let monitor = house.app.models.monitor(&evaluator.digest());
+    let of = |tier: Tier| {
+        let level = tier.level();
         let phones = || {
             let all = streets.iter().flat_map(|s| &s.phones);
             all.filter(move |p| p.tier.level() == level && p.seen.windows > 0)
@@ -240,9 +258,29 @@ fn tiers(house: &House, streets: &[Street]) -> Vec<TierReport> {
             short_ppm: share(|p| p.seen.short),
             alpha_ppm: f64::from(certificate.terms.alpha.get()),
             overdraft: phones().map(|p| p.seen.overdraft).sum(),
+            watch: monitor.as_ref().map_or_else(Watch::default, |m| *m.watch(tier)),
+            e_value: monitor.as_ref().map_or(1.0, |m| m.e_value(tier)),
         }
     };
-    certificate.cells.iter().map(|cell| of(cell.tier.level())).collect()
+    certificate.cells.iter().map(|cell| of(cell.tier)).collect()
+}
+
+/// Windows that ended, by the log, and how many of them are different.
+async fn windows(house: &House) -> Result<(u64, u64), FleetError> {
+    let mut names = Vec::new();
+    let read = walk(&house.app.store, &[], async |links| {
+        for link in links.iter().filter(|link| link.kind == "window") {
+            let body: serde_json::Value = serde_json::from_slice(&link.body).unwrap_or_default();
+            names.push(body["window"]["promise"]["jti"].to_string());
+        }
+        Ok(())
+    });
+    let broken = |e: &dyn fmt::Display| FleetError::Service(format!("the log: {e}"));
+    read.await.map_err(|e| broken(&e))?.map_err(|e| broken(&e))?;
+    let ended = names.len() as u64;
+    names.sort_unstable();
+    names.dedup();
+    Ok((ended, names.len() as u64))
 }
 
 fn attacks(streets: &[Street]) -> Vec<Ended> {
@@ -267,15 +305,24 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\ntier  wallets  windows  issuer paid, ppm [95 %]      below the limit, ppm [95 %]  certified  overdraft"
+            "\ntier  wallets  windows  issuer paid, ppm [95 %]      below the limit, ppm [95 %]  certified  overdraft  \
+             watched  lost  e-value  alarms"
         )?;
         for t in &self.tiers {
             let show = |[mean, low, high]: [f64; 3]| format!("{mean:.0} [{low:.0}, {high:.0}]");
             let (paid, short) = (show(t.overdrawn_ppm), show(t.short_ppm));
             writeln!(
                 f,
-                "{:<5} {:>7} {:>8}  {paid:<27}  {short:<27} {:>9.0} {:>10}",
-                t.tier, t.wallets, t.windows, t.alpha_ppm, t.overdraft
+                "{:<5} {:>7} {:>8}  {paid:<27}  {short:<27} {:>9.0} {:>10}  {:>7}  {:>4}  {:>7.2}  {:>6}",
+                t.tier,
+                t.wallets,
+                t.windows,
+                t.alpha_ppm,
+                t.overdraft,
+                t.watch.windows,
+                t.watch.loss_ppm / 1_000_000,
+                t.e_value,
+                t.watch.alarms
             )?;
         }
         writeln!(f, "\nattack                          tried  as specified")?;

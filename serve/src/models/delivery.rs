@@ -37,7 +37,7 @@ pub type Keys = Arc<dyn Fn() -> Option<Arc<IssuerKeys>> + Send + Sync>;
 const MINUTES: &str = "public, max-age=300";
 
 #[derive(Clone)]
-struct Desk {
+pub(crate) struct Desk {
     models: Models,
     keys: Keys,
 }
@@ -69,12 +69,33 @@ fn reading(handler: MethodRouter<Desk>) -> MethodRouter<Desk> {
     }))
 }
 
-async fn everybodys(State(desk): State<Desk>, Path(path): Path<String>, method: Method, asked: HeaderMap) -> Response {
+/// A file of the TUF repository: metadata, models, policies, golden vectors. Everything but the timestamp never changes.
+#[utoipa::path(get, path = "/v1/tuf/{path}", tag = "wallet", security(()),
+    params(("path" = String, Path, description = "e.g. `metadata/timestamp.json`, its slashes as they are")), responses(
+    (status = 200, description = "The file", content((Object = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    (status = 206, description = "The range that was asked for", content_type = "application/octet-stream", body = Vec<u8>),
+    (status = 304, description = "What the client has is the newest"),
+    (status = 404, description = "No such file"),
+    (status = 416, description = "No such range")))]
+pub(crate) async fn everybodys(
+    State(desk): State<Desk>,
+    Path(path): Path<String>,
+    method: Method,
+    asked: HeaderMap,
+) -> Response {
     let active = (path == TIMESTAMP).then(|| desk.models.for_everyone());
     serve(&desk.models, active.as_deref(), &path, (&method, &asked), None)
 }
 
-async fn ones_own(
+/// The same repository as the account's devices are to see it: with the timestamp of the release that decides for it.
+#[utoipa::path(get, path = "/v1/my/tuf/{path}", tag = "wallet",
+    params(("path" = String, Path, description = "e.g. `metadata/timestamp.json`, its slashes as they are")), responses(
+    (status = 200, description = "The file", content((Object = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    (status = 206, description = "The range that was asked for", content_type = "application/octet-stream", body = Vec<u8>),
+    (status = 304, description = "What the client has is the newest"),
+    (status = 404, description = "No such file"),
+    (status = 416, description = "No such range")))]
+pub(crate) async fn ones_own(
     State(desk): State<Desk>,
     Extension(identity): Extension<Identity>,
     Path(path): Path<String>,
@@ -114,7 +135,12 @@ fn serve(
     }
 }
 
-async fn issuer_keys(State(desk): State<Desk>, method: Method, asked: HeaderMap) -> Response {
+/// The keys that grants are checked with, as a JWK set.
+#[utoipa::path(get, path = "/v1/keys", tag = "wallet", security(()), responses(
+    (status = 200, description = "The keys", content_type = "application/jwk-set+json", body = Object),
+    (status = 304, description = "What the client has is the newest"),
+    (status = 416, description = "No such range")))]
+pub(crate) async fn issuer_keys(State(desk): State<Desk>, method: Method, asked: HeaderMap) -> Response {
     match (desk.keys)() {
         Some(keys) => {
             Stored::plain("application/jwk-set+json", MINUTES, keys.to_jwks().into()).answer(&method, &asked, None)
@@ -123,7 +149,12 @@ async fn issuer_keys(State(desk): State<Desk>, method: Method, asked: HeaderMap)
     }
 }
 
-async fn score_policy(State(desk): State<Desk>, method: Method, asked: HeaderMap) -> Response {
+/// The policy that decides for everyone, in the words of the wallet whose API this replaces.
+#[utoipa::path(get, path = "/v1/score/policy", tag = "wallet", security(()), responses(
+    (status = 200, description = "The policy", content_type = "application/json", body = Object),
+    (status = 304, description = "What the client has is the newest"),
+    (status = 416, description = "No such range")))]
+pub(crate) async fn score_policy(State(desk): State<Desk>, method: Method, asked: HeaderMap) -> Response {
     let policy = ScorePolicy::of(&desk.models.for_everyone());
     let bytes = serde_json::to_vec(&policy).expect("a policy holds only integers, text and lists");
     Stored::plain("application/json", MINUTES, bytes.into()).answer(&method, &asked, None)
