@@ -326,4 +326,35 @@ mod tests {
         assert_eq!(said, [("raise_tier", 2_430), ("raise_tier", 1_430), ("sync_now", 930), ("settle_pending", 500)]);
         assert_eq!(serde_json::to_value(found[0]).expect("plain")["tier"], 2);
     }
+
+    #[test]
+    fn codes_in_files_are_the_names_and_stay() {
+        let tier = Tier::new(1).expect("a tier");
+        let all = [
+            Advice::SyncNow,
+            Advice::RaiseTier { tier },
+            Advice::SettlePending,
+            Advice::WaitADay,
+            Advice::AttestDevice,
+            Advice::MorePayments { count: 2 },
+        ];
+        let names = ["sync_now", "raise_tier", "settle_pending", "wait_a_day", "attest_device", "more_payments"];
+        for (advice, name) in all.into_iter().zip(names) {
+            assert_eq!(advice.name(), name);
+            assert_eq!(serde_json::to_value(advice).expect("plain")["advice"], name);
+        }
+        let feature = Cause::Feature { feature: "kyc_tier".into(), value: None };
+        let rule = Cause::Rule { bound: Bound::TierCap };
+        let said = [Cause::Background, feature, Cause::Range, Cause::Calibration, Cause::Balance, rule]
+            .map(|cause| serde_json::to_string(&Part { cause, amount: -1 }).expect("plain"));
+        let want = [
+            r#"{"cause":"background","amount":-1}"#,
+            r#"{"cause":"feature","feature":"kyc_tier","value":null,"amount":-1}"#,
+            r#"{"cause":"range","amount":-1}"#,
+            r#"{"cause":"calibration","amount":-1}"#,
+            r#"{"cause":"balance","amount":-1}"#,
+            r#"{"cause":"rule","bound":"tier_cap","amount":-1}"#,
+        ];
+        assert_eq!(said, want);
+    }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::boost::pinball;
 use crate::calibrate::{Candidate, Family, Group, Log, Outcome, candidate};
 use crate::config::Config;
+use crate::importance::splits;
 use crate::windows::{Skipped, Windows};
 
 /// Everything the report shows. Amounts in minor units.
@@ -127,9 +128,9 @@ impl Metrics {
         let level = (0..terms.levels.len()).rev().max_by_key(|l| ships(*l)).unwrap_or(0);
         let (pinball, reliability) = coverage(forest, windows, &terms.ages, config);
         let accounts = |w: &[crate::windows::Window]| w.chunk_by(|a, b| a.account == b.account).count();
-        let mut splits: Vec<(String, usize)> =
+        let mut split_on: Vec<(String, usize)> =
             plimsoll_model::features::FEATURES.iter().map(|f| f.name.to_owned()).zip(split_counts(forest)).collect();
-        splits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        split_on.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         Self {
             windows: [windows.train.len(), windows.calibrate.len(), windows.test.len()],
             accounts: [accounts(&windows.train), accounts(&windows.calibrate), accounts(&windows.test)],
@@ -144,21 +145,17 @@ impl Metrics {
             tiers: terms.tiers.iter().map(|t| (t.tier, compare(Some(t.tier)))).collect(),
             frontier_model: frontier(Family::Gap { level }),
             frontier_fraction: frontier(Family::Share),
-            splits,
+            splits: split_on,
         }
     }
 }
 
+/// In all outputs together.
 fn split_counts(forest: &Forest) -> Vec<usize> {
-    let mut counts = vec![0; forest.features()];
-    for node in forest.outputs().iter().flatten().flat_map(plimsoll_model::forest::Tree::nodes) {
-        if let plimsoll_model::forest::Node::Split { feature, .. } = node {
-            counts[usize::from(*feature)] += 1;
-        }
-    }
-    counts
+    let of = |output| splits(forest, output);
+    let by_output: Vec<Vec<u64>> = (0..forest.outputs().len()).map(of).collect();
+    (0..forest.features()).map(|column| by_output.iter().map(|counts| counts[column] as usize).sum()).collect()
 }
-
 fn coverage(forest: &Forest, windows: &Windows, ages: &[Age], config: &Config) -> (Vec<LevelLoss>, Vec<Reliability>) {
     // `[age][window][level]`
     let predicted: Vec<Vec<Vec<i32>>> = ages
