@@ -111,20 +111,19 @@ pub struct Enforced {
 
 /// The forest nearest to hand that moves only in the given directions: in each tree every leaf becomes the middle of the
 /// largest monotone tree that is nowhere above and the smallest that is nowhere below. A tree that is monotone already
-/// stays as it is.
-///
-/// # Panics
-/// Never: values stay between the smallest and the largest leaf of their tree, so sums stay exact.
+/// stays as it is. Values stay between the smallest and the largest leaf of their tree, so sums stay exact. Time and
+/// memory grow with the square of a tree's leaves.
 pub fn enforce(forest: &Forest, constraints: &[(usize, Direction)]) -> (Forest, Enforced) {
     let mut done = Enforced::default();
     let mut straighten = |tree: &Tree| {
         let leaves = boxes(tree);
         // `(a, b)`: leaf a may not exceed leaf b.
-        let mut orders: Vec<(usize, usize)> = Vec::new();
+        let mut orders: Vec<(u32, u32)> = Vec::new();
         for &(column, direction) in constraints {
             for (near, (_, near_box)) in leaves.iter().enumerate() {
                 for (far, (_, far_box)) in leaves.iter().enumerate() {
                     if near_box.high(column) <= far_box.low(column) && near_box.meets_beside(far_box, column) {
+                        let (near, far) = (near as u32, far as u32);
                         orders.push(if direction == Direction::Increasing { (near, far) } else { (far, near) });
                     }
                 }
@@ -136,6 +135,7 @@ pub fn enforce(forest: &Forest, constraints: &[(usize, Direction)]) -> (Forest, 
         loop {
             let before = (low.clone(), high.clone());
             for &(a, b) in &orders {
+                let (a, b) = (a as usize, b as usize);
                 low[a] = low[a].min(low[b]);
                 high[b] = high[b].max(high[a]);
             }

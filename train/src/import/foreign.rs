@@ -11,6 +11,8 @@ use super::{Column, ImportError, Imported, Output, malformed};
 
 /// Nodes of a converted model: what our files may hold. A bound on memory, too: tests written twice could grow without end.
 const NODES_MAX: usize = 400_000;
+/// Nodes of one converted tree: the proof compares its leaves in pairs.
+const TREE_NODES_MAX: usize = 1 << 13;
 /// Tests on the longest way down: conversion recurses.
 const DEPTH_MAX: usize = 512;
 
@@ -142,7 +144,7 @@ impl Foreign {
             let mut trees = vec![Tree::constant(base)];
             let (mut rounding_max, mut size) = (error, output.base.abs());
             for foreign in &output.trees {
-                let mut growing = Growing::new(foreign, &place, ranges.clone(), room);
+                let mut growing = Growing::new(foreign, &place, ranges.clone(), room.min(TREE_NODES_MAX));
                 growing.grow(0, 0)?;
                 room -= growing.nodes.len();
                 rounding_max += growing.error;
@@ -279,8 +281,8 @@ impl<'a> Growing<'a> {
     fn push(&mut self, at: usize, node: Node) -> Result<u32, ImportError> {
         if self.nodes.len() >= self.room {
             let why = format!(
-                "more than {NODES_MAX} nodes in all; tests that send missing values low are written twice: train it with missing \
-                 values filled by a number above all others (`plimsoll data windows --missing top`)"
+                "more than {TREE_NODES_MAX} nodes in it, or {NODES_MAX} in all; tests that send missing values low are written \
+                 twice: train it with missing values filled by a number above all others (`plimsoll data windows --missing top`)"
             );
             return Err(self.from.wrong(at, why));
         }
