@@ -43,6 +43,8 @@ cargo test -p plimsoll-serve --features https --test cli
 edge/bindings-test.sh
 # The console as people use it, in Chromium.
 serve/console-test.sh
+# What the service's description allows, and what it does not; a long run is `serve/schemathesis.sh 600`.
+serve/schemathesis.sh 20
 
 # Hostile bytes, ten seconds for each reader; a long run is `fuzz/run.sh 600`.
 fuzz/run.sh 10

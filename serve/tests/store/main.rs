@@ -10,6 +10,7 @@ mod chains;
 mod crash;
 mod desk;
 mod ended;
+mod failover;
 mod fate;
 mod full;
 mod notes;

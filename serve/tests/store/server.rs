@@ -31,14 +31,32 @@ impl Server {
     /// # Panics
     /// When PostgreSQL is not there: a store that was not tested is not a passed test.
     pub(crate) fn start() -> Self {
+        Self::made(|home| {
+            let mut init = as_server(&binary("initdb"));
+            init.args(["--username=plimsoll", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D"]).arg(data(home));
+            init
+        })
+    }
+
+    /// Starts a standby that follows this one.
+    pub(crate) fn standby(&self) -> Self {
+        Self::made(|home| {
+            let mut copy = as_server(&binary("pg_basebackup"));
+            copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "plimsoll"]);
+            copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(data(home));
+            copy
+        })
+    }
+
+    /// Starts a server on data that a program makes.
+    fn made(make: impl FnOnce(&Path) -> Command) -> Self {
         let home = tempfile::Builder::new().prefix("plimsoll-postgres-").tempdir().expect("a temporary directory");
         let home = home.keep();
         // The server refuses to run as root: then everything of it belongs to `postgres`, as after Debian's installation.
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(&home));
         }
-        let mut init = as_server(&binary("initdb"));
-        run(init.args(["--username=plimsoll", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D"]).arg(data(&home)));
+        run(&mut make(&home));
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("has an address").port();
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD]).arg(&home).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
