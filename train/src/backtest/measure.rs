@@ -104,7 +104,7 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Optio
     };
     let sums = sums(folds, ages, cap, &shipped);
     all.push((measured("ours, as shipped", "certified", &sums, cap), sums));
-    let ratios = ratios(&all);
+    let ratios = ratios(&all, terms);
     Findings {
         accounts: folds.iter().map(|f| accounts(&f.test)).sum(),
         windows: folds.iter().map(|f| f.test.len()).sum(),
@@ -186,17 +186,18 @@ fn interval(n: usize, figure: impl Fn(&[usize]) -> f64 + Sync) -> [f64; 2] {
     [values[RESAMPLES / 40], values[RESAMPLES - 1 - RESAMPLES / 40]]
 }
 
-/// Ours against a fixed fraction and against every peer, at the same rate and certified.
-fn ratios(all: &[(Measured, Vec<Sums>)]) -> Vec<Ratio> {
+/// Ours against every other method, at the same rate and certified. Which of our levels stands for us is fixed
+/// beforehand: 1 % for α from 0.5 % on, the lowest for less.
+fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms) -> Vec<Ratio> {
+    let usual = terms.levels.iter().find(|l| l.get() == 10_000 && terms.alpha.get() >= 5_000);
+    let level = usual.or(terms.levels.first()).map_or(String::new(), |l| format!("ours, gap {l}"));
+    let find = |method: &str, reading: &str| all.iter().find(|(m, _)| m.method == method && m.reading == reading);
     let mut found = Vec::new();
-    for reading in ["same rate", "certified"] {
-        let of = |theirs: bool| {
-            all.iter().filter(move |(m, _)| m.reading == reading && m.method.starts_with("ours") != theirs)
-        };
-        let best = of(false).max_by(|a, b| a.0.mean_limit.total_cmp(&b.0.mean_limit));
-        let ours = if reading == "certified" { of(false).find(|(m, _)| m.method == "ours, as shipped") } else { best };
-        let Some((ours, our_sums)) = ours else { continue };
-        for (theirs, their_sums) in of(true) {
+    for (method, reading) in
+        [(level.as_str(), "same rate"), (level.as_str(), "certified"), ("ours, as shipped", "certified")]
+    {
+        let Some((ours, our_sums)) = find(method, reading) else { continue };
+        for (theirs, their_sums) in all.iter().filter(|(m, _)| m.reading == reading && !m.method.starts_with("ours")) {
             let ratio = |drawn: &[usize]| {
                 let total = |sums: &[Sums]| drawn.iter().map(|ix| sums[*ix].granted).sum::<f64>();
                 total(our_sums) / total(their_sums).max(1.0)
