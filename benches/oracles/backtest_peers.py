@@ -24,7 +24,7 @@ for train in sorted(glob.glob(os.path.join(folder, "fold*.train.f32"))):
     light = lgb.train(
         {
             "objective": "quantile", "alpha": level, "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50,
-            "num_threads": 2, "seed": 1, "verbose": -1, "deterministic": True,
+            "num_threads": 1, "seed": 1, "verbose": -1, "deterministic": True,
         },
         lgb.Dataset(x, y),
         300,
@@ -33,7 +33,7 @@ for train in sorted(glob.glob(os.path.join(folder, "fold*.train.f32"))):
     extreme = xgb.train(
         {
             "objective": "reg:quantileerror", "quantile_alpha": level, "max_leaves": 31, "max_depth": 6, "eta": 0.05,
-            "min_child_weight": 50, "tree_method": "hist", "nthread": 2, "seed": 1, "verbosity": 0,
+            "min_child_weight": 50, "tree_method": "hist", "nthread": 1, "seed": 1, "verbosity": 0,
         },
         xgb.DMatrix(x, label=y),
         300,

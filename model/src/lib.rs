@@ -33,6 +33,8 @@ pub mod calibration;
 
 pub mod monitor;
 
+pub mod margin;
+
 pub mod policy;
 
 pub mod standing;

@@ -2,6 +2,9 @@
 
 use plimsoll_model::Money;
 use plimsoll_model::artifact::Terms;
+use plimsoll_model::margin::Margin;
+use plimsoll_model::monitor::WHOLE;
+use plimsoll_model::quantile::Ppm;
 use rayon::prelude::*;
 
 use super::{Findings, Fold, Method, Row, at_rate, certified, first_violated};
@@ -74,10 +77,11 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Optio
     let ages = terms.ages.len();
     let alpha = terms.alpha.fraction();
     let accounts = |rows: &[Row]| rows.chunk_by(|a, b| a.scored.account == b.scored.account).count();
+    let usual = usual(terms);
     let mut all: Vec<(Measured, Vec<Sums>)> = Vec::new();
     for method in methods {
         if method.is_fixed() {
-            let sums = sums(folds, ages, cap, &|_, row, age| method.limit(0, row, age));
+            let sums = sums(folds, ages, cap, &|fold, row, age| method.limit(0, &folds[fold].test[row], age));
             all.push((measured(method.name(), "–", &sums, cap), sums));
             continue;
         }
@@ -94,16 +98,24 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Optio
             (0..ages).map(|age| on_test.iter().flat_map(|f| f[age].iter().copied()).collect()).collect();
         let same = vec![at_rate(&pooled, n, alpha); folds.len()];
         for (reading, steps) in [("static", empirical), ("certified", proven), ("same rate", same)] {
-            let sums = sums(folds, ages, cap, &|fold, row, age| method.limit(steps[fold], row, age));
+            let sums = sums(folds, ages, cap, &|fold, row, age| method.limit(steps[fold], &folds[fold].test[row], age));
             all.push((measured(method.name(), reading, &sums, cap), sums));
+            if reading == "static" && method.name() == usual {
+                let limits = adapted(folds, terms, &|fold, row, age| method.limit(steps[fold], row, age));
+                let sums = self::sums(folds, ages, cap, &|fold, row, age| limits[fold][row][age]);
+                all.push((measured(&format!("{usual}, adaptive"), reading, &sums, cap), sums));
+            }
         }
     }
     let shipped = |fold: usize, row: &Row, age: usize| {
         let rule = folds[fold].shipped.iter().find(|(tier, _)| *tier == row.scored.tier).map(|(_, c)| *c);
         rule.unwrap_or(Candidate::Flat(Money::ZERO)).limit(&row.scored, age, Money::MAX)
     };
-    let sums = sums(folds, ages, cap, &shipped);
+    let sums = self::sums(folds, ages, cap, &|fold, row, age| shipped(fold, &folds[fold].test[row], age));
     all.push((measured("ours, as shipped", "certified", &sums, cap), sums));
+    let limits = adapted(folds, terms, &shipped);
+    let sums = self::sums(folds, ages, cap, &|fold, row, age| limits[fold][row][age]);
+    all.push((measured("ours, as shipped, adaptive", "certified", &sums, cap), sums));
     let ratios = ratios(&all, terms);
     Findings {
         accounts: folds.iter().map(|f| accounts(&f.test)).sum(),
@@ -119,15 +131,15 @@ fn sums(
     folds: &[Fold],
     ages: usize,
     cap: Option<Money>,
-    limit: &(dyn Fn(usize, &Row, usize) -> Money + Sync),
+    limit: &(dyn Fn(usize, usize, usize) -> Money + Sync),
 ) -> Vec<Sums> {
-    let of_account = |fold: usize, rows: &[Row]| {
+    let of_account = |fold: usize, first: usize, rows: &[Row]| {
         let mut sums = Sums { violated: vec![0.0; ages], tier: rows[0].scored.tier.level(), ..Sums::default() };
-        for row in rows {
+        for (ix, row) in rows.iter().enumerate() {
             let w = &row.scored;
             sums.windows += 1.0;
             for age in 0..ages {
-                let limit = limit(fold, row, age);
+                let limit = limit(fold, first + ix, age);
                 sums.violated[age] += f64::from(u8::from(limit > w.headroom[age]));
                 sums.granted += limit.minor() as f64;
                 sums.shares += limit.minor() as f64 / w.balance.minor() as f64;
@@ -140,8 +152,16 @@ fn sums(
         }
         sums
     };
-    let same = |a: &Row, b: &Row| a.scored.account == b.scored.account;
-    folds.iter().enumerate().flat_map(|(ix, f)| f.test.chunk_by(same).map(move |rows| of_account(ix, rows))).collect()
+    let of_fold = |(fold, rows): (usize, &Fold)| {
+        let mut first = 0;
+        let mut accounts = Vec::new();
+        for account in rows.test.chunk_by(|a, b| a.scored.account == b.scored.account) {
+            accounts.push(of_account(fold, first, account));
+            first += account.len();
+        }
+        accounts
+    };
+    folds.par_iter().enumerate().flat_map_iter(of_fold).collect()
 }
 
 fn worst(sums: &[&Sums]) -> f64 {
@@ -186,11 +206,52 @@ fn interval(n: usize, figure: impl Fn(&[usize]) -> f64 + Sync) -> [f64; 2] {
     [values[RESAMPLES / 40], values[RESAMPLES - 1 - RESAMPLES / 40]]
 }
 
+/// Which of our levels stands for us, fixed beforehand.
+fn usual(terms: &Terms) -> String {
+    let usual = terms.levels.iter().find(|l| l.get() == 10_000 && terms.alpha.get() >= 5_000);
+    usual.or(terms.levels.first()).map_or(String::new(), |l| format!("ours, gap {l}"))
+}
+
+/// What one lost window takes from a tier's limits, parts per million.
+const GAIN: u32 = 20_000;
+
+/// Limits that follow settlements as they come in: `[fold][row][age]`. A window counts from when its last payment could
+/// settle, and each fold is a deployment of its own.
+fn adapted(
+    folds: &[Fold],
+    terms: &Terms,
+    limit: &(dyn Fn(usize, &Row, usize) -> Money + Sync),
+) -> Vec<Vec<Vec<Money>>> {
+    let gain = Ppm::new(GAIN).expect("2 %");
+    let of_fold = |(fold, rows): (usize, &Fold)| {
+        let mut limits = vec![vec![Money::ZERO; terms.ages.len()]; rows.test.len()];
+        let mut order: Vec<usize> = (0..rows.test.len()).collect();
+        order.sort_by_key(|ix| rows.test[*ix].scored.at);
+        for (age, minutes) in terms.ages.iter().enumerate() {
+            let mut margin = Margin::new(terms.alpha, gain);
+            let settles = i64::from(terms.window_h) * 3_600 + minutes.seconds();
+            let mut settled = 0;
+            for ix in &order {
+                let now = rows.test[*ix].scored.at;
+                while let Some(old) = order.get(settled).filter(|o| rows.test[**o].scored.at.plus(settles) < now) {
+                    let w = &rows.test[*old].scored;
+                    margin.settled(w.tier, WHOLE * u32::from(limits[*old][age] > w.headroom[age]));
+                    settled += 1;
+                }
+                let row = &rows.test[*ix];
+                let kept = u128::from(limit(fold, row, age).minor()) * u128::from(margin.granted_ppm(row.scored.tier));
+                limits[*ix][age] = Money::floor_at_zero((kept / u128::from(WHOLE)) as i64);
+            }
+        }
+        limits
+    };
+    folds.par_iter().enumerate().map(of_fold).collect()
+}
+
 /// Ours against every other method, at the same rate and certified. Which of our levels stands for us is fixed
 /// beforehand: 1 % for α from 0.5 % on, the lowest for less.
 fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms) -> Vec<Ratio> {
-    let usual = terms.levels.iter().find(|l| l.get() == 10_000 && terms.alpha.get() >= 5_000);
-    let level = usual.or(terms.levels.first()).map_or(String::new(), |l| format!("ours, gap {l}"));
+    let level = usual(terms);
     let find = |method: &str, reading: &str| all.iter().find(|(m, _)| m.method == method && m.reading == reading);
     let mut found = Vec::new();
     for (method, reading) in
