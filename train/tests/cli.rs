@@ -84,6 +84,13 @@ fn history_becomes_a_certified_model_that_the_edge_evaluates() {
         assert!(read("one") == read("two"), "{file} depends on the number of threads");
     }
     assert!(works(at, &["inspect", "runs/one", "--recheck"]).contains("follows from calibration.csv"));
+    let verify = ["certificate", "verify", "--certificate", "forged.json", "--log", "runs/one/calibration.csv"];
+    assert!(works(at, &["certificate", "verify", "runs/one"]).contains("every number follows"));
+    let honest = std::fs::read_to_string(at.join("runs/one/certificate.json")).expect("reads");
+    std::fs::write(at.join("forged.json"), honest.replacen("\"delta\":50000", "\"delta\":50001", 1)).expect("writes");
+    refuses(at, &verify, 6, &["delta: the certificate says 50001, the log gives 50000"]);
+    std::fs::write(at.join("forged.json"), &honest[1..]).expect("writes");
+    refuses(at, &verify, 3, &["forged.json"]);
 
     works(at, &["keys", "keys"]);
     works(at, &["publish", "--run", "runs/one", "--keys", "keys", "--repo", "repository"]);
