@@ -105,12 +105,19 @@ impl fmt::Display for Attack {
     }
 }
 
+/// Minor units below which a limit is not worth abusing.
+const WORTHWHILE: u64 = 1_000;
+/// Accounts that are tried in the crook's part.
+const CROOKS_MAX: usize = 20;
+
 /// One attack, by one crook with one accomplice.
 #[derive(Debug)]
 pub(super) struct Crime {
     pub(super) attack: Attack,
     crook: Phone,
     accomplice: Phone,
+    /// Accounts that were not granted enough to be worth a crook's while.
+    passed_over: Vec<Phone>,
     begins: u64,
     /// Kept from the first part for the second.
     kept: Vec<String>,
@@ -151,18 +158,17 @@ impl Crime {
         let tier = Tier::new(2).expect("exists");
         let mut phones = Vec::with_capacity(2);
         for (i, role) in ["crook", "friend"].iter().enumerate() {
-            // A crook needs a limit to exceed, so the poorest households are passed over.
             let draw = Draw::new(draw.next(), i as u64);
             phones.push(Phone::open(house, format!("{name}-{role}"), tier, draw).await?);
         }
         let (accomplice, crook) = (phones.remove(1), phones.remove(0));
         let begins = TICKS_A_DAY + draw.below(TICKS_A_DAY);
         let draw = Draw::new(draw.next(), 9);
-        Ok(Self { attack, crook, accomplice, begins, kept: Vec::new(), draw, ended: None })
+        Ok(Self { attack, crook, accomplice, passed_over: Vec::new(), begins, kept: Vec::new(), draw, ended: None })
     }
 
     pub(super) fn phones(&self) -> impl Iterator<Item = &Phone> {
-        [&self.crook, &self.accomplice].into_iter()
+        [&self.crook, &self.accomplice].into_iter().chain(&self.passed_over)
     }
 
     pub(super) async fn tick(&mut self, house: &House, tick: u64, book: &mut Book) -> Result<(), FleetError> {
@@ -176,7 +182,14 @@ impl Crime {
             _ => 0,
         };
         let played = match (tick - self.begins, second) {
-            (0, _) => self.first(house, book).await,
+            (0, _) => match self.is_able(house, book).await {
+                Ok(true) => self.first(house, book).await,
+                Ok(false) => {
+                    self.begins += 1;
+                    return Ok(());
+                }
+                Err(wrong) => Err(wrong),
+            },
             (since, second) if since == second => self.second(house).await,
             _ => return Ok(()),
         };
@@ -189,8 +202,9 @@ impl Crime {
         Ok(())
     }
 
-    async fn first(&mut self, house: &House, book: &mut Book) -> Played {
-        // What neither of them was granted, neither can abuse.
+    /// What neither of them was granted, neither can abuse: loads money, and looks whether that is enough. If not, another
+    /// account takes the crook's part and it is tried again later.
+    async fn is_able(&mut self, house: &House, book: &mut Book) -> Result<bool, Wrong> {
         let reload = json!({ "transactions": [
             { "id": "before", "at": house.now(), "amount": 300_000, "kind": "reload", "payee": "bank" },
         ] });
@@ -199,6 +213,23 @@ impl Crime {
         self.crook.book += 300_000;
         book.came_in += 300_000;
         self.crook.sync(house).await?;
+        let (remaining, per_payment) = self.crook.remaining(house)?;
+        if remaining.minor() >= WORTHWHILE && per_payment.minor() >= WORTHWHILE / 2 {
+            return Ok(true);
+        }
+        let tried = self.passed_over.len() + 1;
+        if tried == CROOKS_MAX {
+            return Err(Wrong::Ended(format!("of {tried} accounts none was granted enough to abuse")));
+        }
+        let name = format!("{}-{tried}", self.crook.account);
+        let draw = Draw::new(self.draw.next(), tried as u64);
+        let next = Phone::open(house, name, self.crook.tier, draw).await?;
+        book.came_in += next.book;
+        self.passed_over.push(std::mem::replace(&mut self.crook, next));
+        Ok(false)
+    }
+
+    async fn first(&mut self, house: &House, book: &mut Book) -> Played {
         match self.attack {
             Attack::Replay => self.replay(house).await,
             Attack::TamperedAmount => self.tamper(house).await,
