@@ -1,251 +1,314 @@
-//! One tree: leaf-wise growth on packed histograms.
+//! One tree: the best split first, found on histograms.
 
-use plimsoll_model::forest::{Node, ONE, Tree};
+use std::ops::Range;
+
+use plimsoll_model::forest::{Node, Tree};
 use plimsoll_model::monotone::Direction;
-use plimsoll_model::quantile::{Ppm, lower_quantile};
 
-use super::{Bins, BoostConfig};
+use super::histogram::{Histogram, Pool, Slot};
+use super::table::{PIECE, Table};
+use super::{BoostConfig, Growth, Monotone};
 
-/// A bin: rows in the high half, rows below their prediction in the low half. Adding never carries over,
-/// because a training set has fewer than 2³² rows.
-type Packed = u64;
+/// Outputs of a leaf at most, and what a bin of several of them has room for.
+pub(super) const OUTPUTS: usize = 8;
 
-const fn packed(below: bool) -> Packed {
-    (1 << 32) | below as u64
+/// What a leaf says for each output, in steps of 2⁻²⁰; outputs that are not there say 0.
+pub(super) type Steps = [i32; OUTPUTS];
+
+/// What trees are grown for: how rows are summed up and what a sum is worth.
+pub(super) trait Criterion: Sync {
+    type Slot: Slot;
+
+    /// What a row adds to its bins this round.
+    fn addend(&self, row: u32) -> Self::Slot;
+    /// The part of [`Self::addend`] that never changes, and the rows that have another part this round. `None`: all
+    /// of it changes, and every round counts every row.
+    fn moving(&self) -> Option<&[u32]> {
+        None
+    }
+    fn fixed(&self, row: u32) -> Self::Slot {
+        self.addend(row)
+    }
+    fn moved(&self, row: u32) -> Self::Slot {
+        self.addend(row)
+    }
+
+    /// How much loss a leaf of these rows could take away.
+    fn score(&self, sum: Self::Slot) -> f64;
+    /// The way the prediction of these rows wants to move: positive is up.
+    fn pull(&self, sum: Self::Slot) -> f64;
+    /// Rows, or what stands for them.
+    fn size(&self, sum: Self::Slot) -> u32;
+    /// The [`Self::size`] that so many rows have among `rows` rows of that sum.
+    fn size_of(&self, rows: u32, sum: Self::Slot, of: usize) -> u32;
+    /// What a leaf of these rows would say: where [`Monotone::Bounds`] puts the bound between two sides.
+    fn value(&self, rows: &[u32], sum: Self::Slot) -> Steps;
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    rows: u32,
-    below: u32,
+/// The least and the greatest that leaves below a node may say.
+pub(super) type Bounds = [(i32, i32); OUTPUTS];
+
+/// A node by codes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cell {
+    /// Codes up to and including `bin` go low.
+    Split { feature: u16, bin: u8, low: u32, high: u32 },
+    /// Which leaf.
+    Leaf(u32),
 }
 
-impl Counts {
-    const fn of(packed: Packed) -> Self {
-        Self { rows: (packed >> 32) as u32, below: packed as u32 }
+/// A grown tree whose leaves say nothing yet.
+pub(super) struct Grown {
+    pub(super) cells: Vec<Cell>,
+    /// The rows of each leaf, in [`Grower::order`].
+    pub(super) leaves: Vec<Range<usize>>,
+    /// Of each leaf.
+    pub(super) bounds: Vec<Bounds>,
+}
+
+impl Grown {
+    /// The leaf of a row.
+    pub(super) fn leaf(&self, code: impl Fn(usize) -> u8) -> u32 {
+        let mut at = 0u32;
+        loop {
+            match self.cells[at as usize] {
+                Cell::Leaf(leaf) => return leaf,
+                Cell::Split { feature, bin, low, high } => {
+                    at = if code(usize::from(feature)) <= bin { low } else { high }
+                }
+            }
+        }
     }
 
-    const fn less(self, other: Self) -> Self {
-        Self { rows: self.rows - other.rows, below: self.below - other.below }
-    }
-
-    /// `(below − α rows)² / rows`: how much of the pinball loss's slope a leaf here could take away.
-    fn score(self, alpha: f64) -> f64 {
-        let slope = f64::from(self.below) - alpha * f64::from(self.rows);
-        slope * slope / f64::from(self.rows)
-    }
-
-    /// The direction the prediction of these rows wants to move: positive is up.
-    fn pull(self, alpha: f64) -> f64 {
-        alpha - f64::from(self.below) / f64::from(self.rows)
+    /// The tree of one output, every low child right after its parent: half of a file's node numbers then say
+    /// nothing new.
+    pub(super) fn tree(&self, table: &Table<'_>, steps: impl Fn(usize) -> i32) -> Tree {
+        let mut nodes = Vec::with_capacity(self.cells.len());
+        // Cells still to be laid, each with the node whose high child it is.
+        let mut open = vec![(0u32, None)];
+        while let Some((from, parent)) = open.pop() {
+            let at = nodes.len() as u32;
+            if let Some(Node::Split { high, .. }) = parent.and_then(|p: u32| nodes.get_mut(p as usize)) {
+                *high = at;
+            }
+            nodes.push(match self.cells[from as usize] {
+                Cell::Leaf(leaf) => Node::Leaf { steps: steps(leaf as usize) },
+                Cell::Split { feature, bin, low, high } => {
+                    open.push((high, Some(at)));
+                    open.push((low, None));
+                    let threshold = table.thresholds(usize::from(feature))[usize::from(bin)];
+                    Node::Split { feature, threshold, low: at + 1, high: 0 }
+                }
+            });
+        }
+        Tree::new(nodes).expect("every cell is laid once, after its parent")
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Split {
+struct Split<S> {
     gain: f64,
     feature: usize,
-    /// Bins up to and including this one go low.
     bin: u8,
+    /// Of the low side.
+    low: S,
 }
 
 /// A leaf that may still be split.
-struct Open {
-    node: usize,
+struct Open<S> {
+    cell: usize,
     depth: u32,
-    rows: std::ops::Range<usize>,
-    histogram: Vec<Packed>,
-    counts: Counts,
-    /// Bounds of the residual that leaves below may take, in steps.
-    bounds: (i32, i32),
-    split: Option<Split>,
+    rows: Range<usize>,
+    histogram: Histogram<S>,
+    sum: S,
+    bounds: Bounds,
+    split: Option<Split<S>>,
 }
 
-/// Grows trees over the same bins; keeps its buffers between trees.
-pub(super) struct Grower<'a> {
-    bins: &'a Bins,
-    monotone: Vec<Option<Direction>>,
-    level: Ppm,
+/// Grows trees over one table; keeps its buffers between trees.
+pub(super) struct Grower<'a, S> {
+    table: Table<'a>,
     config: &'a BoostConfig,
-    order: Vec<u32>,
-    residuals: Vec<i32>,
-    /// Whether each row counts as below its prediction.
-    below: Vec<bool>,
-    scratch: Vec<i32>,
-    spare: Vec<Vec<Packed>>,
+    monotone: Vec<Option<Direction>>,
+    /// Rows, those of a leaf side by side.
+    pub(super) order: Vec<u32>,
+    pool: Pool<S>,
+    /// What never changes of the root's histogram.
+    root: Option<Histogram<S>>,
 }
 
-const BIN_SLOTS: usize = 256;
-
-impl<'a> Grower<'a> {
-    pub(super) fn new(bins: &'a Bins, monotone: &[(usize, Direction)], level: Ppm, config: &'a BoostConfig) -> Self {
-        let mut directions = vec![None; bins.features()];
+impl<'a, S: Slot> Grower<'a, S> {
+    pub(super) fn new(table: Table<'a>, monotone: &[(usize, Direction)], config: &'a BoostConfig) -> Self {
+        let mut directions = vec![None; table.features()];
         for (column, direction) in monotone {
             directions[*column] = Some(*direction);
         }
-        Self {
-            bins,
-            monotone: directions,
-            level,
-            config,
-            order: Vec::new(),
-            residuals: Vec::new(),
-            below: Vec::new(),
-            scratch: Vec::new(),
-            spare: Vec::new(),
-        }
+        Self { table, config, monotone: directions, order: Vec::new(), pool: Pool::default(), root: None }
     }
 
-    /// Grows one tree for `targets − predictions` and adds it to `predictions`.
-    pub(super) fn grow(&mut self, targets: &[i32], predictions: &mut [i32]) -> Tree {
-        let n = targets.len();
-        self.residuals.clear();
-        self.residuals.extend(targets.iter().zip(predictions.iter()).map(|(y, p)| y - p));
-        // A row that keeps nothing is below every prediction that grants anything. Without this a level that starts at
-        // the atom at zero would see no row below it, hence no slope anywhere, and learn nothing.
-        self.below.clear();
-        self.below.extend(self.residuals.iter().zip(targets).map(|(r, y)| *r < 0 || *y == 0));
-        self.order.clear();
-        self.order.extend(0..n as u32);
+    /// Grows one tree over `sample`, or over all rows, on `columns`.
+    pub(super) fn grow<O: Criterion<Slot = S>>(
+        &mut self,
+        objective: &O,
+        sample: Option<Vec<u32>>,
+        columns: &[usize],
+        bounds: Bounds,
+    ) -> Grown {
+        let rows = self.table.rows() as u32;
+        let all = sample.is_none();
+        match sample {
+            Some(sample) => self.order = sample,
+            None => {
+                self.order.clear();
+                self.order.extend(0..rows);
+            }
+        }
+        let histogram = match objective.moving() {
+            Some(moving) if all => self.root(objective, moving),
+            _ => self.pool.count(&self.table, &self.order, |row| objective.addend(row)),
+        };
+        let sum = histogram.total();
+        let mut root = Open { cell: 0, depth: 0, rows: 0..self.order.len(), histogram, sum, bounds, split: None };
+        root.split = self.best_split(objective, columns, &root);
 
-        let mut nodes = vec![Node::Leaf { steps: 0 }];
-        let root = self.open(0, 0, 0..n, (-(ONE as i32), ONE as i32), None);
+        let mut cells = vec![Cell::Leaf(0)];
         let mut open = vec![root];
-        let mut leaves = 1;
-        while leaves < self.config.leaves {
-            // The largest gain; of equal ones, the node made first.
-            let best = (0..open.len())
-                .filter(|i| open[*i].split.is_some())
-                .max_by(|a, b| gain(&open[*a]).total_cmp(&gain(&open[*b])).then(open[*b].node.cmp(&open[*a].node)));
-            let Some(best) = best else { break };
-            let parent = open.swap_remove(best);
-            let (low, high) = self.split(parent, &mut nodes);
+        while open.len() < self.config.leaves as usize {
+            let Some(next) = self.next(&open) else { break };
+            let parent = open.swap_remove(next);
+            let (low, high) = self.split(objective, columns, parent, &mut cells);
             open.push(low);
             open.push(high);
-            leaves += 1;
         }
-        for leaf in open {
-            let value = self.quantile(leaf.rows.clone()).clamp(leaf.bounds.0, leaf.bounds.1);
-            let steps = self.config.taken(value);
-            nodes[leaf.node] = Node::Leaf { steps };
-            for row in &self.order[leaf.rows] {
-                predictions[*row as usize] += steps;
-            }
-            self.spare.push(leaf.histogram);
-        }
-        Tree::new(preorder(&nodes)).expect("children are appended after their parent, one parent each")
+        let leaves = open.into_iter().enumerate().map(|(leaf, open)| {
+            cells[open.cell] = Cell::Leaf(leaf as u32);
+            self.pool.give_back(open.histogram);
+            (open.rows, open.bounds)
+        });
+        let (leaves, bounds) = leaves.unzip();
+        Grown { cells, leaves, bounds }
     }
 
-    /// Applies a node's split: its rows are partitioned, its children opened.
-    fn split(&mut self, parent: Open, nodes: &mut Vec<Node>) -> (Open, Open) {
-        let Split { feature, bin, .. } = parent.split.expect("only nodes with a split are chosen");
-        let (low_node, high_node) = (nodes.len(), nodes.len() + 1);
-        nodes.extend([Node::Leaf { steps: 0 }; 2]);
-        nodes[parent.node] = Node::Split {
-            feature: feature as u16,
-            threshold: self.bins.thresholds(feature)[usize::from(bin)],
-            low: low_node as u32,
-            high: high_node as u32,
-        };
-        let bins = self.bins;
+    /// The root's histogram from what never changes and the rows that do.
+    fn root<O: Criterion<Slot = S>>(&mut self, objective: &O, moving: &[u32]) -> Histogram<S> {
+        let fixed =
+            self.root.take().unwrap_or_else(|| self.pool.count(&self.table, &self.order, |row| objective.fixed(row)));
+        let mut histogram = self.pool.count(&self.table, moving, |row| objective.moved(row));
+        histogram.add(&fixed);
+        self.root = Some(fixed);
+        histogram
+    }
+
+    /// The leaf to split: of the largest gain (and of the least depth before that, when growing by depth); of equal
+    /// ones, the one made first.
+    fn next(&self, open: &[Open<S>]) -> Option<usize> {
+        let depth = |o: &Open<S>| if self.config.growth == Growth::Depth { o.depth } else { 0 };
+        let gain = |o: &Open<S>| o.split.map_or(0.0, |s| s.gain);
+        (0..open.len()).filter(|i| open[*i].split.is_some()).max_by(|a, b| {
+            let (a, b) = (&open[*a], &open[*b]);
+            depth(b).cmp(&depth(a)).then(gain(a).total_cmp(&gain(b))).then(b.cell.cmp(&a.cell))
+        })
+    }
+
+    /// Applies a leaf's split: its rows are parted, its children opened.
+    fn split<O: Criterion<Slot = S>>(
+        &mut self,
+        objective: &O,
+        columns: &[usize],
+        parent: Open<S>,
+        cells: &mut Vec<Cell>,
+    ) -> (Open<S>, Open<S>) {
+        let Split { feature, bin, low: low_sum, .. } = parent.split.expect("only leaves with a split are chosen");
+        let (low_cell, high_cell) = (cells.len(), cells.len() + 1);
+        cells.extend([Cell::Leaf(0); 2]);
+        cells[parent.cell] = Cell::Split { feature: feature as u16, bin, low: low_cell as u32, high: high_cell as u32 };
         let rows = parent.rows.clone();
-        let at = rows.start + partition(&mut self.order[rows.clone()], |r| bins.code(r as usize, feature) <= bin);
+        let at = rows.start + self.table.part(&mut self.order[rows.clone()], feature, bin);
         let (low_rows, high_rows) = (rows.start..at, at..rows.end);
+        let mut high_sum = parent.sum;
+        high_sum.subtract(&low_sum);
 
         let (mut low_bounds, mut high_bounds) = (parent.bounds, parent.bounds);
-        if let Some(direction) = self.monotone[feature] {
-            let clamp = |v: i32| v.clamp(parent.bounds.0, parent.bounds.1);
-            let low = clamp(self.quantile(low_rows.clone()));
-            let high = clamp(self.quantile(high_rows.clone()));
-            let middle = (i64::from(low) + i64::from(high)).div_euclid(2) as i32;
-            match direction {
-                Direction::Increasing => (low_bounds.1, high_bounds.0) = (middle, middle),
-                Direction::Decreasing => (low_bounds.0, high_bounds.1) = (middle, middle),
+        if let Some(direction) = self.monotone[feature].filter(|_| self.config.monotone == Monotone::Bounds) {
+            let (low, high) = both(
+                rows.len(),
+                || objective.value(&self.order[low_rows.clone()], low_sum),
+                || objective.value(&self.order[high_rows.clone()], high_sum),
+            );
+            for (output, bounds) in parent.bounds.iter().enumerate() {
+                let clamp = |v: i32| i64::from(v.clamp(bounds.0, bounds.1));
+                let middle = (clamp(low[output]) + clamp(high[output])).div_euclid(2) as i32;
+                match direction {
+                    Direction::Increasing => (low_bounds[output].1, high_bounds[output].0) = (middle, middle),
+                    Direction::Decreasing => (low_bounds[output].0, high_bounds[output].1) = (middle, middle),
+                }
             }
         }
         // The smaller child is counted; the larger is what is left of the parent.
+        let low_counted = low_rows.len() <= high_rows.len();
+        let counted = if low_counted { low_rows.clone() } else { high_rows.clone() };
+        let few = self.pool.count(&self.table, &self.order[counted], |row| objective.addend(row));
+        let mut many = parent.histogram;
+        many.subtract(&few);
+        let (low_histogram, high_histogram) = if low_counted { (few, many) } else { (many, few) };
         let depth = parent.depth + 1;
-        if low_rows.len() <= high_rows.len() {
-            let low = self.open(low_node, depth, low_rows, low_bounds, None);
-            let rest = subtract(parent.histogram, &low.histogram);
-            let high =
-                self.open(high_node, depth, high_rows, high_bounds, Some((rest, parent.counts.less(low.counts))));
-            (low, high)
-        } else {
-            let high = self.open(high_node, depth, high_rows, high_bounds, None);
-            let rest = subtract(parent.histogram, &high.histogram);
-            let low = self.open(low_node, depth, low_rows, low_bounds, Some((rest, parent.counts.less(high.counts))));
-            (low, high)
+        let open = |cell, rows, histogram, sum, bounds| {
+            let split = None;
+            Open { cell, depth, rows, histogram, sum, bounds, split }
+        };
+        let mut low = open(low_cell, low_rows, low_histogram, low_sum, low_bounds);
+        let mut high = open(high_cell, high_rows, high_histogram, high_sum, high_bounds);
+        (low.split, high.split) = both(
+            rows.len(),
+            || self.best_split(objective, columns, &low),
+            || self.best_split(objective, columns, &high),
+        );
+        (low, high)
+    }
+
+    fn best_split<O: Criterion<Slot = S>>(&self, objective: &O, columns: &[usize], open: &Open<S>) -> Option<Split<S>> {
+        let total = open.sum;
+        let min = objective.size_of(self.config.min_leaf, total, open.rows.len()).max(1);
+        let room = open.depth < self.config.depth
+            && objective.size(total) / 2 >= min
+            && open.bounds.iter().any(|(least, greatest)| least < greatest);
+        if !room {
+            return None;
         }
-    }
-
-    fn open(
-        &mut self,
-        node: usize,
-        depth: u32,
-        rows: std::ops::Range<usize>,
-        bounds: (i32, i32),
-        known: Option<(Vec<Packed>, Counts)>,
-    ) -> Open {
-        let (histogram, counts) = known.unwrap_or_else(|| self.count(rows.clone()));
-        let room = depth < self.config.depth && counts.rows >= 2 * self.config.min_leaf && bounds.0 < bounds.1;
-        let split = if room { self.best_split(&histogram, counts) } else { None };
-        Open { node, depth, rows, histogram, counts, bounds, split }
-    }
-
-    fn count(&mut self, rows: std::ops::Range<usize>) -> (Vec<Packed>, Counts) {
-        let features = self.bins.features();
-        let mut histogram = self.spare.pop().unwrap_or_default();
-        histogram.clear();
-        histogram.resize(features * BIN_SLOTS, 0);
-        let mut total = 0;
-        for row in &self.order[rows] {
-            let row = *row as usize;
-            let add = packed(self.below[row]);
-            total += add;
-            for (slots, code) in histogram.chunks_exact_mut(BIN_SLOTS).zip(self.bins.row(row)) {
-                slots[usize::from(*code)] += add;
-            }
-        }
-        (histogram, Counts::of(total))
-    }
-
-    fn best_split(&self, histogram: &[Packed], total: Counts) -> Option<Split> {
-        let alpha = self.level.fraction();
-        let min = self.config.min_leaf;
-        let whole = total.score(alpha);
-        let mut best: Option<Split> = None;
-        for (feature, slots) in histogram.chunks_exact(BIN_SLOTS).enumerate() {
-            let mut sum = 0;
-            for (bin, slot) in slots.iter().take(self.bins.thresholds(feature).len()).enumerate() {
-                if *slot == 0 {
+        let whole = objective.score(total);
+        let mut best: Option<Split<S>> = None;
+        for feature in columns.iter().copied() {
+            let direction = self.monotone[feature];
+            let mut low = S::default();
+            let slots = &open.histogram.0[feature];
+            for (bin, slot) in slots.iter().take(self.table.thresholds(feature).len()).enumerate() {
+                if *slot == S::default() {
                     continue;
                 }
-                sum += slot;
-                let low = Counts::of(sum);
-                if low.rows < min {
+                low.add(slot);
+                if objective.size(low) < min {
                     continue;
                 }
-                let high = total.less(low);
-                if high.rows < min {
+                let mut high = total;
+                high.subtract(&low);
+                if objective.size(high) < min {
                     break;
                 }
-                let wrong_way = self.monotone[feature].is_some_and(|d| !allows(d, low.pull(alpha), high.pull(alpha)));
-                let gain = low.score(alpha) + high.score(alpha) - whole;
-                if !wrong_way && gain > 1e-9 && best.is_none_or(|b| gain > b.gain) {
-                    best = Some(Split { gain, feature, bin: bin as u8 });
+                let gain = objective.score(low) + objective.score(high) - whole;
+                if gain > best.map_or(1e-9, |b| b.gain)
+                    && direction.is_none_or(|d| allows(d, objective.pull(low), objective.pull(high)))
+                {
+                    best = Some(Split { gain, feature, bin: bin as u8, low });
                 }
             }
         }
         best
     }
+}
 
-    /// The exact quantile of the residuals of some rows.
-    fn quantile(&mut self, rows: std::ops::Range<usize>) -> i32 {
-        self.scratch.clear();
-        self.scratch.extend(self.order[rows].iter().map(|r| self.residuals[*r as usize]));
-        lower_quantile(&mut self.scratch, self.level.fraction())
-    }
+/// Both at once where they are worth waking a thread for.
+fn both<A: Send, B: Send>(rows: usize, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    if rows < PIECE || rayon::current_num_threads() == 1 { (a(), b()) } else { rayon::join(a, b) }
 }
 
 fn allows(direction: Direction, low: f64, high: f64) -> bool {
@@ -253,54 +316,4 @@ fn allows(direction: Direction, low: f64, high: f64) -> bool {
         Direction::Increasing => low <= high,
         Direction::Decreasing => low >= high,
     }
-}
-
-/// The same tree with every low child right after its parent: half of a file's node numbers then say nothing new.
-fn preorder(nodes: &[Node]) -> Vec<Node> {
-    let mut ordered = Vec::with_capacity(nodes.len());
-    // Nodes still to be laid, each with the node whose high child it is.
-    let mut open = vec![(0usize, None)];
-    while let Some((from, parent)) = open.pop() {
-        let at = ordered.len() as u32;
-        if let Some(Node::Split { high, .. }) = parent.and_then(|p: u32| ordered.get_mut(p as usize)) {
-            *high = at;
-        }
-        match nodes[from] {
-            leaf @ Node::Leaf { .. } => ordered.push(leaf),
-            Node::Split { feature, threshold, low, high } => {
-                ordered.push(Node::Split { feature, threshold, low: at + 1, high: 0 });
-                open.push((high as usize, Some(at)));
-                open.push((low as usize, None));
-            }
-        }
-    }
-    ordered
-}
-
-fn gain(open: &Open) -> f64 {
-    open.split.map_or(0.0, |s| s.gain)
-}
-
-fn subtract(mut from: Vec<Packed>, less: &[Packed]) -> Vec<Packed> {
-    // Each half of a child is at most its parent's, so no borrow crosses between them.
-    from.iter_mut().zip(less).for_each(|(a, b)| *a -= b);
-    from
-}
-
-/// Moves the rows that `goes_low` to the front and returns how many; keeps the order within both parts, so that
-/// later passes over memory stay sequential.
-fn partition(rows: &mut [u32], goes_low: impl Fn(u32) -> bool) -> usize {
-    let mut high = Vec::with_capacity(rows.len());
-    let mut at = 0;
-    for i in 0..rows.len() {
-        let row = rows[i];
-        if goes_low(row) {
-            rows[at] = row;
-            at += 1;
-        } else {
-            high.push(row);
-        }
-    }
-    rows[at..].copy_from_slice(&high);
-    at
 }

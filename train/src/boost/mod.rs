@@ -1,119 +1,70 @@
 //! The booster: a histogram gradient booster for low quantiles whose monotone constraints hold by construction.
 //!
 //! ```text
-//! rows [n, F] f32 ─► bins [n, F] u8 ─► per level, per round: below = (y < prediction, or y = 0) as 1 bit
-//!   ─► histograms of packed (count, below) ─► leaf-wise splits ─► leaves = exact residual quantiles,
-//!      clamped to their bounds, in whole steps ─► Forest
+//! rows [n, F] f32 ─► bins [n, F] u8 ─► each round: every row's integer gradient ─► histograms of packed sums
+//!   ─► the best splits ─► leaves (exact residual quantiles, Newton's steps, means), clamped to their bounds,
+//!      in whole steps ─► Forest
 //! ```
 //!
-//! A pinball gradient takes two values, so a histogram bin is two integer counts in one `u64`: exact, and the same
-//! in any order. Predictions, residuals and leaves are integers of 2⁻²⁰ too. So the same rows and config give the
-//! same bytes on any number of threads.
+//! A pinball gradient takes two values, so a histogram bin is two integer counts in one `u64`: exact, and the same in
+//! any order. Other objectives round their gradients to integers, right on average, and work their leaves out exactly.
+//! Predictions, residuals and leaves are integers of 2⁻²⁰ too. So the same rows and config give the same bytes on any
+//! number of threads.
 //!
-//! Missing values are the top of every axis, as in [`plimsoll_model::forest`].
+//! Missing values are the top of every axis, as in [`plimsoll_model::forest`]. Constraints are kept in
+//! every tree, missing values included: [`Monotone`].
 //!
 //! Source: Ke et al. 2017 (*LightGBM*: leaf-wise histogram growth, sibling subtraction); Friedman 2001 (leaf renewal
-//! for absolute loss); monotone bounds by midpoints as in XGBoost, applied to exact quantiles.
+//! for absolute loss); Shi et al. 2022 (integer gradients).
 
 mod bins;
+
+mod config;
+
+mod set;
+
+mod table;
+
+mod histogram;
+
 mod grow;
 
-use plimsoll_model::forest::{BadForest, Forest, ONE, STEP_BITS, Tree};
+mod order;
+
+mod rounds;
+
+mod weights;
+
+mod quantile;
+
+mod levels;
+
+mod newton;
+
+mod logistic;
+
+mod squared;
+
+use plimsoll_model::forest::{BadForest, Forest, ONE};
 use plimsoll_model::monotone::Direction;
-use plimsoll_model::quantile::{Ppm, lower_quantile};
+use plimsoll_model::quantile::Ppm;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-pub use bins::Bins;
+pub use bins::{Binner, Bins, Cuts};
+pub use config::{BadConfig, BoostConfig, Growth, Monotone, Objective};
+pub use set::TrainingSet;
 
-/// How trees are grown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BoostConfig {
-    /// Quantile levels in parts per million, rising: one output each.
-    pub levels: Vec<Ppm>,
-    /// Rounds per level, 1 to 1,000.
-    pub trees: u32,
-    /// Leaves of a tree at most, 2 to 256.
-    pub leaves: u32,
-    /// Splits on the longest way down at most, 1 to 16. Device kernels lay trees out by depth.
-    pub depth: u32,
-    /// Rows of a leaf at least. A leaf's low quantile is only as good as the rows below it.
-    pub min_leaf: u32,
-    /// Share of each tree that is taken, in thousandths, 1 to 1,000.
-    pub learning_rate_milli: u32,
-    /// Bins of a feature at most, 2 to 255.
-    pub bins: u32,
-    /// Leaves are whole multiples of 2 to the minus this, 8 to 20: coarser leaves make a smaller file.
-    pub leaf_bits: u32,
-}
-
-impl Default for BoostConfig {
-    fn default() -> Self {
-        let level = |ppm| Ppm::new(ppm).expect("between 0 and 1");
-        Self {
-            levels: vec![level(2_500), level(10_000), level(50_000)],
-            trees: 100,
-            leaves: 31,
-            depth: 6,
-            min_leaf: 100,
-            learning_rate_milli: 100,
-            bins: 255,
-            leaf_bits: 12,
-        }
-    }
-}
-
-impl BoostConfig {
-    /// # Errors
-    /// `BadConfig` names the parameter and its range.
-    pub fn validate(&self) -> Result<(), BadConfig> {
-        let check = |name, value: u32, min, max| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(BadConfig { name, value: u64::from(value), min, max })
-            }
-        };
-        check("trees", self.trees, 1, 1_000)?;
-        check("leaves", self.leaves, 2, 256)?;
-        check("depth", self.depth, 1, 16)?;
-        check("min_leaf", self.min_leaf, 1, 1_000_000)?;
-        check("learning_rate_milli", self.learning_rate_milli, 1, 1_000)?;
-        check("bins", self.bins, 2, 255)?;
-        check("leaf_bits", self.leaf_bits, 8, STEP_BITS)?;
-        check("levels (how many)", self.levels.len() as u32, 1, 16)?;
-        // Each tree moves a prediction by at most the learning rate, and the sum must stay below 16 for exact floats.
-        check("trees × learning_rate_milli", self.trees * self.learning_rate_milli, 1, 14_900)?;
-        let rising = self.levels.is_sorted_by(|a, b| a < b);
-        if rising { Ok(()) } else { Err(BadConfig { name: "levels (rising order)", value: 0, min: 1, max: 1 }) }
-    }
-
-    /// What a leaf of `value` steps adds: the learning rate's share, rounded to the grid of leaves. A monotone function
-    /// of the value, so leaves keep their order.
-    fn taken(&self, value: i32) -> i32 {
-        let grid = 1_000 << (STEP_BITS - self.leaf_bits);
-        let share = i64::from(value) * i64::from(self.learning_rate_milli);
-        ((share + grid / 2).div_euclid(grid) << (STEP_BITS - self.leaf_bits)) as i32
-    }
-}
-
-/// A parameter outside its range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("boost.{name} is {value}; it must be from {min} to {max}")]
-pub struct BadConfig {
-    /// Which.
-    pub name: &'static str,
-    /// What was given.
-    pub value: u64,
-    /// Smallest allowed.
-    pub min: u32,
-    /// Largest allowed.
-    pub max: u32,
-}
+use levels::Levels;
+use logistic::Logistic;
+use quantile::Quantile;
+use rounds::Rounds;
+use squared::Squared;
+use table::Table;
+use weights::Weights;
 
 /// Why no forest was grown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FitError {
     /// A parameter outside its range.
     #[error(transparent)]
@@ -121,83 +72,141 @@ pub enum FitError {
     /// No rows to learn from.
     #[error("no training rows")]
     NoRows,
+    /// More than are counted in 32 bits.
+    #[error("{rows} training rows (times the rungs of a ladder); at most 2³¹ − 1")]
+    TooManyRows {
+        /// How many.
+        rows: usize,
+    },
+    /// Columns are numbered in 16 bits.
+    #[error("rows have {columns} columns; at most 65,535")]
+    TooManyColumns {
+        /// How many.
+        columns: usize,
+    },
+    /// One target for each row.
+    #[error("{targets} targets for {rows} rows")]
+    TargetCount {
+        /// Targets given.
+        targets: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// A target beyond one, in steps; for logistic loss below 0, too.
+    #[error("the target of row {row} is {steps} steps, which is out of range")]
+    Target {
+        /// Which row.
+        row: usize,
+        /// Its target.
+        steps: i32,
+    },
+    /// One weight for each row.
+    #[error("{weights} weights for {rows} rows")]
+    WeightCount {
+        /// Weights given.
+        weights: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Negative, infinite or NaN.
+    #[error("the weight of row {row} is negative or not finite")]
+    Weight {
+        /// Which row.
+        row: usize,
+    },
+    /// Nothing to learn from either.
+    #[error("all weights are 0")]
+    NoWeight,
+    /// A constraint on a column that rows do not have.
+    #[error("a monotone constraint names column {column} of rows that have {columns}")]
+    Constraint {
+        /// The column.
+        column: usize,
+        /// Columns there are.
+        columns: usize,
+    },
+    /// Held-out rows of another shape.
+    #[error("held-out rows have {found} columns, training rows {expected}")]
+    HeldOutColumns {
+        /// Of the held-out rows.
+        found: usize,
+        /// Of the training rows.
+        expected: usize,
+    },
+    /// Stopping early needs rows to watch.
+    #[error("boost.early_stopping_rounds needs held-out rows: TrainingSet::held_out")]
+    NothingHeldOut,
     /// A caller's mistake caught by the forest's own rules.
     #[error(transparent)]
     Forest(#[from] BadForest),
 }
 
-/// Rows to learn from.
-#[derive(Clone, Copy, Debug)]
-pub struct TrainingSet<'a> {
-    /// `[n, features]`, row-major; NaN is missing.
-    pub rows: ndarray::ArrayView2<'a, f32>,
-    /// `[n]`, in steps of 2⁻²⁰, 0 to 2²⁰.
-    pub targets: &'a [i32],
-    /// Columns in which every output may move one way only.
-    pub monotone: &'a [(usize, Direction)],
-}
-
-impl<'a> TrainingSet<'a> {
-    /// Rows and targets without constraints.
-    pub const fn new(rows: ndarray::ArrayView2<'a, f32>, targets: &'a [i32]) -> Self {
-        Self { rows, targets, monotone: &[] }
-    }
-
-    /// The same, with columns in which outputs may move one way only.
-    #[must_use]
-    pub const fn monotone(mut self, monotone: &'a [(usize, Direction)]) -> Self {
-        self.monotone = monotone;
-        self
-    }
-}
-
-/// Grows a forest with one output for each level. `progress` is called after each tree with the number done in all.
+/// Grows a forest: one output for each quantile level, or one. `progress` is called after each tree with the number
+/// done in all.
+///
+/// ```
+/// # use ndarray::Array2;
+/// # use plimsoll_model::forest::ONE;
+/// # use plimsoll_train::boost::{BoostConfig, Objective, TrainingSet, fit};
+/// let rows = Array2::from_shape_fn((1_000, 2), |(r, f)| (r * (f + 3) % 101) as f32);
+/// let targets: Vec<i32> = rows.rows().into_iter().map(|row| (row[0] / 101.0 * ONE as f32) as i32).collect();
+/// let config = BoostConfig { objective: Objective::Squared, ..BoostConfig::default() };
+/// let forest = fit(TrainingSet::new(rows.view(), &targets), &config, &|_| {})?;
+/// let said = forest.evaluate(&[50.0, 3.0])[0];
+/// assert!((f64::from(said) / f64::from(ONE) - 0.495).abs() < 0.02);
+/// # Ok::<(), plimsoll_train::boost::FitError>(())
+/// ```
 ///
 /// # Errors
 /// [`FitError`]; nothing is returned half-grown.
 pub fn fit(set: TrainingSet<'_>, config: &BoostConfig, progress: &(dyn Fn(u64) + Sync)) -> Result<Forest, FitError> {
     config.validate()?;
-    if set.targets.is_empty() || set.rows.nrows() != set.targets.len() {
-        return Err(FitError::NoRows);
-    }
-    let bins = Bins::of(set.rows, config.bins as usize);
+    set.validate(config)?;
+    let weights = Weights::of(set.weights, set.targets.len())?;
+    let bins = set.bins(config);
+    let held_out = set.held_out_bins(bins.cuts());
     let done = std::sync::atomic::AtomicU64::new(0);
     let tick = || progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
-    // Levels share nothing but the bins: each is one task, and its bytes do not depend on the others.
-    let outputs = config.levels.par_iter().map(|level| fit_level(&bins, &set, *level, config, &tick)).collect();
-    Ok(Forest::new(set.rows.ncols(), outputs)?)
-}
 
-fn fit_level(bins: &Bins, set: &TrainingSet<'_>, level: Ppm, config: &BoostConfig, tick: &dyn Fn()) -> Vec<Tree> {
-    let base = lower_quantile(&mut set.targets.to_vec(), level.fraction());
-    let mut predictions = vec![base; set.targets.len()];
-    let mut trees = vec![Tree::constant(base)];
-    let mut grower = grow::Grower::new(bins, set.monotone, level, config);
-    for _ in 0..config.trees {
-        let tree = grower.grow(set.targets, &mut predictions);
-        // A tree of one leaf that moves nothing will be followed by the same: the level is learned.
-        let stuck = matches!(tree.nodes(), [plimsoll_model::forest::Node::Leaf { steps: 0 }]);
-        tick();
-        if stuck {
-            break;
-        }
-        trees.push(tree);
+    let (targets, l2) = (set.targets, config.l2());
+    let (rungs, fractions) = match &config.objective {
+        Objective::Ladder(rungs) => (&rungs[..], rungs.iter().map(|r| *r as f32 / ONE as f32).collect()),
+        _ => (&[][..], Vec::new()),
+    };
+    let mut monotone = set.monotone.to_vec();
+    if !rungs.is_empty() {
+        monotone.push((bins.features(), Direction::Increasing));
     }
-    trees
+    let rounds = Rounds {
+        table: Table { bins: &bins, rungs: &fractions },
+        monotone: &monotone,
+        held_out: held_out.as_ref().zip(set.held_out.map(|held_out| held_out.1)),
+        config,
+        tick: &tick,
+    };
+    let outputs = match &config.objective {
+        // Levels share nothing but the bins: each is one task, and its bytes do not depend on the others.
+        Objective::Quantiles => {
+            let of = |level: &Ppm| rounds.learn(Quantile::new(targets, &weights, *level, config));
+            config.levels.par_iter().flat_map_iter(of).collect()
+        }
+        Objective::QuantilesTogether => rounds.learn(Levels::new(&config.levels, targets, &weights, config)),
+        Objective::Logistic | Objective::Ladder(_) => rounds.learn(Logistic::new(targets, rungs, &weights, l2)),
+        Objective::Squared => rounds.learn(Squared::new(targets, &weights, l2)),
+    };
+    Ok(Forest::new(rounds.table.features(), outputs)?)
 }
 
 /// Mean pinball loss of predictions in steps, as a fraction of one.
 pub fn pinball(targets: &[i32], predictions: &[i32], level: Ppm) -> f64 {
     let alpha = level.fraction();
-    let sum: f64 = targets
-        .iter()
-        .zip(predictions)
-        .map(|(y, p)| {
-            let d = f64::from(y - p) / f64::from(ONE);
-            if d >= 0.0 { alpha * d } else { (alpha - 1.0) * d }
-        })
-        .sum();
+    let sum: f64 = targets.iter().zip(predictions).map(|(y, p)| pinball_of(*y, *p, alpha)).sum();
     sum / targets.len().max(1) as f64
+}
+
+fn pinball_of(target: i32, prediction: i32, alpha: f64) -> f64 {
+    let d = f64::from(target - prediction) / f64::from(ONE);
+    if d >= 0.0 { alpha * d } else { (alpha - 1.0) * d }
 }
 
 #[cfg(test)]

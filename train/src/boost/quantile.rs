@@ -1,0 +1,237 @@
+//! The objective of one quantile level: pinball loss.
+
+use plimsoll_model::quantile::{Ppm, lower_quantile};
+use rayon::prelude::*;
+
+use super::grow::{Criterion, OUTPUTS, Steps};
+use super::histogram::Pair;
+use super::rounds::{CHUNK, Learner, Predicted, Sampling, add_steps};
+use super::weights::{Weights, room};
+use super::{BoostConfig, pinball_of};
+
+/// A pinball gradient takes two values: a row counts, and it is below its prediction or not. So a bin is two integer
+/// sums, exact, and only the second changes from round to round. How far below is smoothed ([`Ramp`]).
+pub(super) struct Quantile<'a> {
+    targets: &'a [i32],
+    weights: &'a Weights,
+    level: Ppm,
+    alpha: f64,
+    config: &'a BoostConfig,
+    l2: f64,
+    /// What one in the high half of a sum means.
+    unit: f64,
+    /// The target of a row that keeps nothing: 0, when no target is less.
+    nothing: Option<i32>,
+    base: i32,
+    /// Target less prediction.
+    residuals: Vec<i32>,
+    /// How far a row is below its prediction, and what it adds to the rows.
+    addends: Vec<(u16, u16)>,
+    below: Vec<u32>,
+    sampled: bool,
+}
+
+impl<'a> Quantile<'a> {
+    pub(super) fn new(targets: &'a [i32], weights: &'a Weights, level: Ppm, config: &'a BoostConfig) -> Self {
+        let base = weights.lower_quantile(&mut targets.iter().copied().zip(0..).collect::<Vec<_>>(), level);
+        Self {
+            targets,
+            weights,
+            level,
+            alpha: level.fraction(),
+            config,
+            l2: config.l2(),
+            unit: 1.0,
+            nothing: (targets.iter().min() == Some(&0)).then_some(0),
+            base,
+            residuals: targets.iter().map(|y| y - base).collect(),
+            addends: vec![(0, 0); targets.len()],
+            below: Vec::new(),
+            sampled: false,
+        }
+    }
+
+    /// The exact quantile of the residuals of some rows.
+    fn quantile(&self, rows: &[u32]) -> i32 {
+        if rows.is_empty() {
+            return 0;
+        }
+        if !self.weights.are_equal() {
+            let mut residuals: Vec<_> = rows.iter().map(|row| (self.residuals[*row as usize], *row)).collect();
+            return self.weights.lower_quantile(&mut residuals, self.level);
+        }
+        low_quantile(rows.len(), |i| self.residuals[rows[i] as usize], self.alpha)
+    }
+}
+
+/// Parts of a row that are told apart when it is partly below.
+const FINEST: u32 = 256;
+
+/// How far rows are below their prediction: wholly or not at all, or somewhere between when they are near it. At a low
+/// level few rows are below, and their number says little about where to split; how near the next ones are says more.
+/// Leaves do not use it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ramp {
+    /// Residuals from here on are not below at all; from as far on the other side they are wholly.
+    reach: f32,
+    slope: f32,
+}
+
+impl Ramp {
+    /// Reaches up to the residual at `smooth` times the level, but not half-way from the level to all rows. 1 reaches
+    /// nowhere: below or not.
+    pub(super) fn of(rows: usize, residual: impl Fn(usize) -> i32, alpha: f64, smooth: u32) -> Self {
+        const SAMPLE: usize = 10_000;
+        let level = (alpha * f64::from(smooth)).min((1.0 + alpha) / 2.0);
+        let mut sample: Vec<i32> = (0..rows).step_by(rows.div_ceil(SAMPLE).max(1)).map(residual).collect();
+        let reach = if smooth == 1 || sample.is_empty() { 0 } else { lower_quantile(&mut sample, level).max(0) };
+        // Between two integers, so that a residual of 0 is not below when nothing is smoothed.
+        Self { reach: reach as f32, slope: if reach == 0 { 1.0 } else { 0.5 / reach as f32 } }
+    }
+
+    /// From 0, not at all, to 1.
+    #[inline]
+    pub(super) fn below(self, residual: i32) -> f32 {
+        ((self.reach - residual as f32) * self.slope).clamp(0.0, 1.0)
+    }
+}
+
+/// Rows from which a first guess is worth its sample.
+const GUESSED: usize = 4_096;
+
+/// [`lower_quantile`] of `values(0..n)`. A low quantile needs only the values below it: a sample says which they
+/// are with some room, and if it was wrong all are looked at.
+pub(super) fn low_quantile(n: usize, value: impl Fn(usize) -> i32, alpha: f64) -> i32 {
+    let rank = ((n as f64 * alpha).ceil() as usize).clamp(1, n);
+    if n >= GUESSED && alpha < 0.5 {
+        const SAMPLE: usize = 512;
+        let mut sample: Vec<i32> = (0..SAMPLE).map(|i| value(i * n / SAMPLE)).collect();
+        sample.sort_unstable();
+        let expected = SAMPLE as f64 * alpha;
+        let guess = (expected + 4.0 * (expected * (1.0 - alpha)).sqrt() + 4.0) as usize;
+        if let Some(bound) = sample.get(guess) {
+            // Written always, kept if at most the bound: no branch to guess.
+            let mut kept = vec![0; n];
+            let mut len = 0;
+            for i in 0..n {
+                let v = value(i);
+                kept[len] = v;
+                len += usize::from(v <= *bound);
+            }
+            if len >= rank {
+                return *kept[..len].select_nth_unstable(rank - 1).1;
+            }
+        }
+    }
+    lower_quantile(&mut (0..n).map(value).collect::<Vec<_>>(), alpha)
+}
+
+impl Criterion for Quantile<'_> {
+    type Slot = Pair;
+
+    #[inline]
+    fn addend(&self, row: u32) -> Pair {
+        let (below, rows) = self.addends[row as usize];
+        Pair::new(i32::from(below), u32::from(rows))
+    }
+
+    fn moving(&self) -> Option<&[u32]> {
+        (!self.sampled).then_some(&self.below)
+    }
+
+    fn fixed(&self, row: u32) -> Pair {
+        Pair::new(0, u32::from(self.addends[row as usize].1))
+    }
+
+    fn moved(&self, row: u32) -> Pair {
+        Pair::new(i32::from(self.addends[row as usize].0), 0)
+    }
+
+    /// `(below − α rows)² / rows`: how much of the loss's slope a leaf could take away.
+    #[inline]
+    fn score(&self, sum: Pair) -> f64 {
+        let slope = f64::from(sum.high()) * self.unit - self.alpha * f64::from(sum.low());
+        slope * slope / (f64::from(sum.low()) + self.l2)
+    }
+
+    fn pull(&self, sum: Pair) -> f64 {
+        self.alpha - f64::from(sum.high()) * self.unit / f64::from(sum.low())
+    }
+
+    #[inline]
+    fn size(&self, sum: Pair) -> u32 {
+        sum.low()
+    }
+
+    fn size_of(&self, rows: u32, sum: Pair, of: usize) -> u32 {
+        self.weights.size_of(rows, sum.low(), of)
+    }
+
+    fn value(&self, rows: &[u32], _: Pair) -> Steps {
+        self.leaf(rows)
+    }
+}
+
+impl Learner for Quantile<'_> {
+    fn outputs(&self) -> usize {
+        1
+    }
+
+    fn base(&self) -> Steps {
+        let mut base = [0; OUTPUTS];
+        base[0] = self.base;
+        base
+    }
+
+    fn begin(&mut self, sampling: &Sampling) -> Option<Vec<u32>> {
+        let (nothing, weights) = (self.nothing, self.weights);
+        self.sampled = sampling.is_some();
+        let ramp = Ramp::of(self.residuals.len(), |row| self.residuals[row], self.alpha, self.config.smooth);
+        // Sampled rows that count several times are not below at all, or hardly.
+        let top = room(self.residuals.len()).min(FINEST) / u32::from(weights.heaviest());
+        let top = top.max(1) as f32;
+        self.unit = 1.0 / f64::from(top);
+        let chunks = self.residuals.par_chunks(CHUNK).zip(self.targets.par_chunks(CHUNK));
+        let found: Vec<(Vec<u32>, Vec<u32>)> = chunks
+            .zip(self.addends.par_chunks_mut(CHUNK))
+            .enumerate()
+            .map(|(chunk, ((residuals, targets), addends))| {
+                let (mut rows_below, mut rows_kept) = (Vec::new(), Vec::new());
+                for (i, ((r, y), addend)) in residuals.iter().zip(targets).zip(addends).enumerate() {
+                    let row = (chunk * CHUNK + i) as u32;
+                    // A row that keeps nothing is below every prediction that grants anything.
+                    // Without this a level that starts at an atom there would see no row below it, hence no slope
+                    // anywhere, and learn nothing.
+                    let below = if Some(*y) == nothing { 1.0 } else { ramp.below(*r) };
+                    let weight = weights.of_row(row);
+                    *addend = ((below * f32::from(weight) * top) as u16, weight);
+                    if below > 0.0 {
+                        rows_below.push(row);
+                    }
+                    if let Some(times) = sampling.takes(row, below > 0.0) {
+                        addend.1 *= times;
+                        rows_kept.push(row);
+                    }
+                }
+                (rows_below, rows_kept)
+            })
+            .collect();
+        let (below, kept): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        self.below = below.concat();
+        self.sampled.then(|| kept.concat())
+    }
+
+    fn leaf(&self, rows: &[u32]) -> Steps {
+        let mut steps = [0; OUTPUTS];
+        steps[0] = self.quantile(rows);
+        steps
+    }
+
+    fn add(&mut self, leaves: &[(&[u32], Steps)]) {
+        add_steps(&mut self.residuals, leaves, |residual, steps| *residual -= steps[0]);
+    }
+
+    fn loss(&self, set: &Predicted<'_>) -> f64 {
+        set.mean(0, |row, prediction| pinball_of(set.targets[row as usize], prediction, self.alpha))
+    }
+}
