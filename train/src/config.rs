@@ -7,7 +7,7 @@ use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::{Age, CivilDate};
 use serde::{Deserialize, Serialize};
 
-use crate::boost::{BadConfig, BoostConfig};
+use crate::boost::{self, BadConfig, BoostConfig};
 
 /// Everything a training run depends on besides the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,6 +202,12 @@ impl Config {
             return wrong("ages_min", "list ages rising, each once");
         }
         self.boost.validate()?;
+        if !matches!(self.boost.objective, boost::Objective::Quantiles | boost::Objective::QuantilesTogether) {
+            return wrong("boost.objective", "limits are quantiles: write \"quantiles\" or \"quantiles_together\"");
+        }
+        if self.boost.early_stopping_rounds > 0 {
+            return wrong("boost.early_stopping_rounds", "must be 0: a run holds no rows out to stop by");
+        }
         let c = &self.calibration;
         if c.tries == 0 || c.tries > 1_000 {
             return wrong("calibration.tries", "must be from 1 to 1,000");
@@ -297,6 +303,8 @@ mod tests {
         assert!(refused("sed = 1").contains("sed"));
         assert!(refused("[calibration]\nalpha = 0").contains("alpha"));
         assert!(refused("[calibration]\ntries = 0").contains("calibration.tries"));
+        assert!(refused("[boost]\nobjective = \"squared\"").contains("boost.objective"));
+        assert!(refused("[boost]\nearly_stopping_rounds = 5").contains("boost.early_stopping_rounds"));
         assert!(refused("[split]\ntest_milli = 900").contains("split."));
         assert!(refused("[calibration.objective]\nserved_milli = 1_001").contains("objective.served_milli"));
         assert!(refused("[split]\nchoose_milli = 0").contains("choose_milli"));
