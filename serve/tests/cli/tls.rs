@@ -110,7 +110,8 @@ async fn with_mutual_tls_only_who_shows_a_certificate_is_heard_and_a_broken_file
     assert_eq!(healthz(port, true).await.as_deref(), Ok("HTTP/1.1 200 OK"), "those read before stay");
     tokio::task::spawn_blocking(move || assert_eq!(running.stop(), Some(0))).await.expect("stops");
 
-    let output = crate::plimsoll_serve(directory.path()).arg("run").output().expect("runs");
+    let args = ["--set", "server.listen=127.0.0.1:0", "run"];
+    let output = crate::plimsoll_serve(directory.path()).args(args).output().expect("runs");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains("server.tls.certificate"), "{told}");
 }
