@@ -36,8 +36,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|k| (1..=KEY_MAX).contains(&k.len()));
-    let wrong = || ApiError::BadRequest(format!("idempotency-key: 1 to {KEY_MAX} printable characters"));
+    let fits = |k: &&str| (1..=KEY_MAX).contains(&k.len()) && k.bytes().all(|b| b.is_ascii_graphic());
+    let key = value.to_str().ok().filter(fits);
+    let wrong = || ApiError::BadRequest(format!("idempotency-key: 1 to {KEY_MAX} printable characters, no spaces"));
     key.map(|k| Some(k.to_owned())).ok_or_else(wrong)
 }
 

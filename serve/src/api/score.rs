@@ -160,7 +160,7 @@ struct Row {
     tier: Tier,
     /// Minutes since the sync.
     #[serde(default)]
-    #[schema(maximum = 4_294_967_295_u64)]
+    #[schema(value_type = u64, maximum = 4_294_967_295_u64)]
     age_min: u32,
 }
 

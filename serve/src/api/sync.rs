@@ -45,7 +45,7 @@ struct Computed {
     #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     grant: TokenId,
     /// Minutes since that grant's sync.
-    #[schema(maximum = 4_294_967_295_u64)]
+    #[schema(value_type = u64, maximum = 4_294_967_295_u64)]
     age_min: u32,
     /// Its limit, minor units.
     #[schema(maximum = 18_446_744_073_709_551_615_u64)]
