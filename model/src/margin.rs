@@ -44,6 +44,12 @@ impl Margin {
         Self { alpha, gain, given_up: [0; Tier::COUNT] }
     }
 
+    /// The same, moved by another gain from now on.
+    #[must_use]
+    pub const fn with_gain(self, gain: Ppm) -> Self {
+        Self { gain, ..self }
+    }
+
     /// Share of every certified limit of a tier that is granted, parts per million, rounded down.
     pub const fn granted_ppm(&self, tier: Tier) -> u32 {
         let left = ALL - self.given_up_of(tier);

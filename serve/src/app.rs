@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_edge::trust::{RefuseRelease, TrustedRoot};
 use plimsoll_model::policy::{BadPolicy, Policy};
+use plimsoll_model::quantile::Ppm;
 
 use crate::api::{InFlight, Service};
 use crate::border::Border;
@@ -222,6 +223,13 @@ fn settings(programme: &Programme) -> Result<Settings, RefuseStart> {
         policy,
         ring_seed: programme.ring_seed.clone(),
         replica: programme.replica.clone(),
+        margin_gain: match programme.margin_gain_ppm {
+            0 => None,
+            gain => Some(Ppm::new(gain).map_err(|e| RefuseConfig::Named {
+                key: "programme.margin_gain_ppm".to_owned(),
+                why: e.to_string(),
+            })?),
+        },
     })
 }
 

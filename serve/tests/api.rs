@@ -59,6 +59,7 @@ impl House {
             policy: Policy::preset("tng").expect("a preset"),
             ring_seed: "test".into(),
             replica: "one".into(),
+            margin_gain: None,
         };
         let url = format!("sqlite:{}", dir.path().join("plimsoll.db").display());
         let service = Service {

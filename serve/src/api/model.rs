@@ -73,23 +73,28 @@ struct Promise {
     e_value: f64,
     /// Alarms so far.
     alarms: u32,
-    /// Of every limit, the share that is granted, parts per million.
+    /// Of every limit, the share that is granted, parts per million: the smallest that alarms, people and the margin leave.
     granted_ppm: u32,
+    /// Of every limit, the share that the margin leaves, parts per million: it follows what was lost, both ways.
+    margin_ppm: u32,
 }
 
 fn release(service: &Service, status: ReleaseStatus) -> Release {
     let ReleaseStatus { digest, ring, compared, deciding, withdrawn, unavailable } = status;
     let monitor = service.models.monitor(&digest);
+    let margin = service.models.margin(&digest);
     let promise = |tier: Tier| {
         let monitor = monitor.as_ref()?;
         let watch = monitor.watch(tier);
+        let margin_ppm = margin.as_ref().map_or(EVERYONE, |margin| margin.granted_ppm(tier));
         Some(Promise {
             tier: tier.level(),
             windows: watch.windows,
             lost: watch.loss_ppm / u64::from(EVERYONE),
             e_value: monitor.e_value(tier),
             alarms: watch.alarms,
-            granted_ppm: ring.granted_ppm.get(&tier).copied().unwrap_or(EVERYONE),
+            granted_ppm: ring.granted_ppm.get(&tier).copied().unwrap_or(EVERYONE).min(margin_ppm),
+            margin_ppm,
         })
     };
     let tiers = (0..Tier::COUNT as u8).filter_map(|level| Tier::new(level).ok());

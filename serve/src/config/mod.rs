@@ -150,6 +150,9 @@ pub struct Programme {
     pub replica: String,
     /// Who bears a payment within its grant that the balance does not cover.
     pub overdraft: crate::ledger::Overdraft,
+    /// What one lost window takes off the limits of its tier, parts per million; good windows give it back at the
+    /// promised rate, up to what is certified. 0 for no margin. The same on every replica.
+    pub margin_gain_ppm: u32,
 }
 
 impl Default for Programme {
@@ -164,6 +167,7 @@ impl Default for Programme {
             ring_seed: "plimsoll".to_owned(),
             replica: "1".to_owned(),
             overdraft: crate::ledger::Overdraft::Issuer,
+            margin_gain_ppm: 20_000,
         }
     }
 }

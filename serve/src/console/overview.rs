@@ -71,6 +71,7 @@ struct Watched {
     loss: String,
     evidence: String,
     class: &'static str,
+    margin: String,
     granted: String,
     alarms: u32,
 }
@@ -202,17 +203,18 @@ fn promise(models: &Models, active: &Active) -> Option<Promise> {
     let watched = |cell: &plimsoll_model::artifact::Cell| {
         let watch = monitor.watch(cell.tier);
         let evidence = monitor.e_value(cell.tier);
-        let granted = active.granted_ppm(cell.tier);
+        let (watched, granted) = (active.watched_ppm(cell.tier), active.granted_ppm(cell.tier));
         Watched {
             tier: cell.tier.level(),
             windows: words::count(watch.windows),
             loss: watch.loss_ppm.checked_div(watch.windows).map_or_else(|| "–".to_owned(), words::percent),
             evidence: format!("{evidence:.2}"),
-            class: match (watch.alarms > 0 || granted < EVERYONE, evidence > alarm_at.sqrt()) {
+            class: match (watch.alarms > 0 || watched < EVERYONE, evidence > alarm_at.sqrt()) {
                 (true, _) => "bad",
                 (false, true) => "warn",
                 (false, false) => "good",
             },
+            margin: words::percent(active.margin_ppm(cell.tier).into()),
             granted: words::percent(granted.into()),
             alarms: watch.alarms,
         }
@@ -221,7 +223,8 @@ fn promise(models: &Models, active: &Active) -> Option<Promise> {
         version: monitor.model_version(),
         says: format!(
             "Promised: a mean loss of at most {}. Evidence of 1 says nothing, {alarm_at:.0} is an alarm: the share that is \
-             granted then halves by itself. Counted once for all replicas.",
+             granted then halves by itself. The margin follows what was lost, both ways; the smaller share is granted. \
+             Counted once for all replicas.",
             words::percent(certificate.terms.alpha.get().into())
         ),
         tiers: certificate.cells.iter().map(watched).collect(),

@@ -536,6 +536,7 @@ impl Crime {
             policy,
             ring_seed: "fleet".into(),
             replica: "poisoned".into(),
+            margin_gain: None,
         };
         let poisoned = Models::open(settings, &Rollout::default(), then).map_err(|e| failed(e.to_string()))?;
         expect!(poisoned.status().refused, Some(_));

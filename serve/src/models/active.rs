@@ -25,6 +25,8 @@ pub struct Active {
     policy_sha256: Digest,
     /// By tier, parts per million: falls while it is in use.
     granted: [AtomicU32; Tier::COUNT],
+    /// The same of the margin, which follows settlements both ways.
+    margin: [AtomicU32; Tier::COUNT],
 }
 
 enum Inner {
@@ -47,7 +49,7 @@ impl Active {
     /// The static floor of a programme.
     pub fn floor(policy: Policy) -> Self {
         let policy_sha256 = Bytes(Sha256::digest(policy.to_json()).into());
-        Self { basis: Inner::Floor(Box::new(policy)), policy_sha256, granted: everything() }
+        Self { basis: Inner::Floor(Box::new(policy)), policy_sha256, granted: everything(), margin: everything() }
     }
 
     /// A release that this engine runs.
@@ -64,7 +66,7 @@ impl Active {
             timestamp_version: verified.floors().version(Role::Timestamp),
             files,
         };
-        Self { basis: Inner::Release(Box::new(released)), policy_sha256, granted: everything() }
+        Self { basis: Inner::Release(Box::new(released)), policy_sha256, granted: everything(), margin: everything() }
     }
 
     /// What the rules compute limits by.
@@ -115,12 +117,26 @@ impl Active {
     /// Of every limit of a tier, the share that is granted, parts per million: all of it unless settlements were worse
     /// than promised.
     pub fn granted_ppm(&self, tier: Tier) -> u32 {
-        self.granted[usize::from(tier.level())].load(Ordering::Relaxed)
+        self.watched_ppm(tier).min(self.margin_ppm(tier))
     }
 
     /// The same, of every tier.
     pub fn granted(&self) -> [u32; Tier::COUNT] {
-        std::array::from_fn(|level| self.granted[level].load(Ordering::Relaxed))
+        std::array::from_fn(|level| Tier::new(level as u8).map_or(0, |tier| self.granted_ppm(tier)))
+    }
+
+    /// Of every limit of a tier, the share that alarms and people leave, parts per million.
+    pub fn watched_ppm(&self, tier: Tier) -> u32 {
+        self.granted[usize::from(tier.level())].load(Ordering::Relaxed)
+    }
+
+    /// Of every limit of a tier, the share that the margin leaves, parts per million.
+    pub fn margin_ppm(&self, tier: Tier) -> u32 {
+        self.margin[usize::from(tier.level())].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn steer(&self, tier: Tier, margin_ppm: u32) {
+        self.margin[usize::from(tier.level())].store(margin_ppm, Ordering::Relaxed);
     }
 
     pub(super) fn lower(&self, tier: Tier, granted_ppm: u32) {

@@ -43,11 +43,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use plimsoll_edge::trust::{Floors, TrustedRoot};
 use plimsoll_model::UtcSeconds;
 use plimsoll_model::policy::Policy;
+use plimsoll_model::quantile::Ppm;
 use sha2::{Digest as _, Sha256};
 
 pub use active::{Active, Released};
 pub use archive::ArchiveError;
-pub use promise::Promises;
+pub use promise::{Promises, Watched};
 pub use reload::{RefuseReload, Reloaded};
 pub use rollout::{COMPARED_MIN, Compared, Digest, EVERYONE, Pulled, RefuseMove, Ring, Rollout, place};
 pub use score_policy::{Limits, ModelFile, ScorePolicy, TierPolicy};
@@ -71,6 +72,8 @@ pub struct Settings {
     pub ring_seed: String,
     /// This replica's name: counts are kept by it.
     pub replica: String,
+    /// What one lost window takes off the limits of its tier; none for no margin. The same on every replica.
+    pub margin_gain: Option<Ppm>,
 }
 
 /// A TUF repository in a directory.
@@ -345,6 +348,7 @@ impl Models {
     fn put_in_place(&self, state: &mut State) {
         state.unsaved = true;
         let live = self.0.settings.source.as_ref().map_or_else(Vec::new, |source| state.live(&source.root));
+        state.steer();
         let before = self.serving();
         let released = live.iter().filter_map(|live| live.active.released());
         let others = state.repository.files.iter().map(|(path, bytes)| (path.as_str(), bytes));

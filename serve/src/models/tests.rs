@@ -62,6 +62,7 @@ impl House {
             policy: Policy::preset("tng").expect("a preset"),
             ring_seed: "test".into(),
             replica: "one".into(),
+            margin_gain: None,
         }
     }
 
@@ -486,6 +487,55 @@ async fn windows_that_were_lost_lower_what_is_granted_on_every_replica() {
     let three = third.open(FIRST);
     three.watch(&store, FIRST).await.expect("reads");
     assert_eq!((granted(&three), three.promises()), (lowered, one.promises()));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_margin_takes_for_a_lost_window_and_gives_back_on_every_replica() {
+    let (first, second) = (House::with("first"), House::with("first"));
+    let url = format!("sqlite:{}", first.0.path().join("store.db").display());
+    let store = crate::store::Store::open(&url).await.expect("opens");
+    let open = |house: &House, margin_gain| {
+        Models::open(Settings { margin_gain, ..house.settings() }, &Rollout::default(), FIRST).expect("opens")
+    };
+    let gain = Ppm::new(20_000).ok();
+    let (one, two) = (open(&first, gain), open(&second, gain));
+    let tier = plimsoll_model::Tier::default();
+    let granted = |models: &Models| models.for_account(&account(0)).granted_ppm(tier);
+    let held = one.for_account(&account(0));
+    let end = async |from: u64, to: u64, lost: bool| {
+        let windows: Vec<Ended> = (from..to).map(|n| ended(&held, n, tier, lost)).collect();
+        store.run(FIRST, Needs::default(), move |unit| unit.ended.extend(&windows)).await.expect("commits");
+    };
+    end(0, 10, false).await;
+    one.watch(&store, FIRST).await.expect("counts");
+    assert_eq!(granted(&one), EVERYONE, "never beyond what is certified");
+
+    end(10, 11, true).await;
+    one.watch(&store, FIRST).await.expect("counts");
+    two.watch(&store, FIRST).await.expect("reads");
+    let alpha = held.evaluator().expect("a model").certificate().terms.alpha.get();
+    let after_one = EVERYONE - (u64::from(EVERYONE - alpha) * 20_000 / u64::from(EVERYONE)) as u32;
+    assert_eq!((granted(&one), granted(&two)), (after_one, after_one));
+    assert_eq!(held.granted_ppm(tier), after_one, "a request that has it already sees it too");
+    assert_eq!(held.watched_ppm(tier), EVERYONE, "one window is no alarm");
+
+    let back = u64::from(EVERYONE.div_ceil(alpha));
+    end(11, 11 + back, false).await;
+    two.watch(&store, FIRST).await.expect("counts");
+    one.watch(&store, FIRST).await.expect("reads");
+    assert_eq!((granted(&one), granted(&two)), (EVERYONE, EVERYONE), "the promised rate costs nothing");
+
+    // A replica that begins again knows it before it grants; a service without a margin does not heed it.
+    end(5_000, 5_001, true).await;
+    two.watch(&store, FIRST).await.expect("counts");
+    drop((one, two));
+    let (again, without) = (open(&first, gain), open(&second, None));
+    again.watch(&store, FIRST).await.expect("reads");
+    assert_eq!(granted(&again), after_one);
+    end(5_001, 5_002, true).await;
+    without.watch(&store, FIRST).await.expect("counts");
+    assert_eq!((granted(&without), without.margin(&held.digest().expect("a model"))), (EVERYONE, None));
     store.close().await;
 }
 

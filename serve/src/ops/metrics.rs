@@ -150,6 +150,8 @@ pub struct PromiseMetrics {
     pub alarms: Family<Promised, Gauge>,
     /// Of every limit, the share that is granted.
     pub granted: Family<Promised, Measured>,
+    /// Of every limit, the share that the margin leaves.
+    pub margin: Family<Promised, Measured>,
 }
 
 /// A promise: of a release, in a tier.
@@ -164,9 +166,8 @@ pub struct Promised {
 impl PromiseMetrics {
     /// Shows what is known of the releases that decide.
     pub fn show(&self, models: &Models) {
-        let Self { evidence, windows, lost, alarms, granted } = self;
-        evidence.clear();
-        granted.clear();
+        let Self { evidence, windows, lost, alarms, granted, margin } = self;
+        [evidence, granted, margin].iter().for_each(|shares| shares.clear());
         [windows, lost, alarms].iter().for_each(|counts| counts.clear());
         for active in models.deciding() {
             let Some(evaluator) = active.evaluator() else { continue };
@@ -180,6 +181,7 @@ impl PromiseMetrics {
                 lost.get_or_create(&of).set(count(watch.loss_ppm / u64::from(WHOLE)));
                 alarms.get_or_create(&of).set(watch.alarms.into());
                 granted.get_or_create(&of).set(f64::from(active.granted_ppm(tier)) / f64::from(WHOLE));
+                margin.get_or_create(&of).set(f64::from(active.margin_ppm(tier)) / f64::from(WHOLE));
             }
         }
     }
@@ -258,6 +260,8 @@ impl Metrics {
         r.register("alarms", "Alarms so far", promise.alarms.clone());
         let help = "Of every limit, the share that is granted";
         r.register_with_unit("granted", help, Unit::Ratios, promise.granted.clone());
+        let help = "Of every limit, the share that the margin leaves";
+        r.register_with_unit("margin", help, Unit::Ratios, promise.margin.clone());
         let issuer_keys = Gauge::default();
         registry.register("issuer_keys", "Grant-signing keys that are published", issuer_keys.clone());
         registry.register_collector(Box::new(Process));

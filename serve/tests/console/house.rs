@@ -122,6 +122,7 @@ impl House {
             policy: Policy::preset(programme).expect("a preset"),
             ring_seed: "test".into(),
             replica: "one".into(),
+            margin_gain: None,
         };
         let url = format!("sqlite:{}", at("plimsoll.db").display());
         let service = Service {

@@ -12,6 +12,7 @@ use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use plimsoll_model::grant::Thumbprint;
 use plimsoll_model::policy::Policy;
+use plimsoll_model::quantile::Ppm;
 use plimsoll_model::{Money, UtcSeconds};
 use plimsoll_serve::api::{self, Service};
 use plimsoll_serve::border::Identity;
@@ -132,6 +133,7 @@ pub(crate) fn serve(args: &[String]) {
             policy: policy(),
             ring_seed: "faults".into(),
             replica: std::process::id().to_string(),
+            margin_gain: Ppm::new(20_000).ok(),
         };
         let Ok(store) = Store::open(url).await else { std::process::exit(1) };
         let Ok(models) = Models::open(settings, &Rollout::default(), clock.now()) else { std::process::exit(1) };

@@ -51,6 +51,7 @@ impl Service {
             policy: Policy::preset("tng").expect("a preset"),
             ring_seed: String::new(),
             replica: "one".into(),
+            margin_gain: None,
         };
         let models = Models::open(settings, &Rollout::default(), NOW).expect("opens");
         let mut service = Self { directory, links: Vec::new(), grants: BTreeMap::new() };
