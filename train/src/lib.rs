@@ -38,3 +38,5 @@ pub mod directory;
 pub mod keys;
 
 pub mod publish;
+
+pub mod replay;

@@ -232,7 +232,8 @@ fn of_account(
         if balance == Money::ZERO {
             continue;
         }
-        let (headroom, demand) = look_ahead(&rows[next..], at, state.balance_minor(), sampling);
+        let ahead = Ahead { target: sampling.target, ages: sampling.ages, window_h: sampling.window_h };
+        let (headroom, demand) = ahead.look(&rows[next..], at, state.balance_minor());
         let features = state.snapshot(at).0;
         let tier = sampling.policy.tier(account.tier).tier;
         windows.push(Window { account: ix, tier, at, balance, features, headroom, demand });
@@ -240,32 +241,46 @@ fn of_account(
     (windows, false)
 }
 
-/// Headroom at each age, and demand, from the rows at and after `at`.
-fn look_ahead(rows: &[Transaction], at: UtcSeconds, balance: i64, sampling: &Sampling<'_>) -> (Vec<Money>, Money) {
-    let window = i64::from(sampling.window_h) * 3_600;
-    let cap = Money::floor_at_zero(balance);
-    let (mut now, mut low, mut demand) = (balance, balance, 0i64);
-    let mut next = 0;
-    let mut headroom = Vec::with_capacity(sampling.ages.len());
-    for age in sampling.ages {
-        let end = at.plus(age.seconds() + window);
-        while let Some(row) = rows.get(next).filter(|r| r.at <= end) {
-            let moved = row.moved();
-            // Started by the holder on the device that would hold the grant, as far as the source tells: it would have
-            // been an offline payment. A second device spends on top, whatever the grant says.
-            let granted = row.kind.is_initiated() && moved < 0 && row.device <= 1;
-            if granted && row.at <= at.plus(window) {
-                demand -= moved;
+/// Whether a row was started by the holder on the device that would hold the grant, as far as the source tells: it would
+/// have been an offline payment. A second device spends on top, whatever the grant says.
+pub(crate) const fn is_granted(row: &Transaction) -> bool {
+    row.kind.is_initiated() && row.moved() < 0 && row.device <= 1
+}
+
+/// How far ahead a window looks, and at what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead<'a> {
+    pub(crate) target: Target,
+    pub(crate) ages: &'a [Age],
+    pub(crate) window_h: u32,
+}
+
+impl Ahead<'_> {
+    /// Headroom at each age, and demand, from the rows at and after `at`.
+    pub(crate) fn look(self, rows: &[Transaction], at: UtcSeconds, balance: i64) -> (Vec<Money>, Money) {
+        let window = i64::from(self.window_h) * 3_600;
+        let cap = Money::floor_at_zero(balance);
+        let (mut now, mut low, mut demand) = (balance, balance, 0i64);
+        let mut next = 0;
+        let mut headroom = Vec::with_capacity(self.ages.len());
+        for age in self.ages {
+            let end = at.plus(age.seconds() + window);
+            while let Some(row) = rows.get(next).filter(|r| r.at <= end) {
+                let moved = row.moved();
+                let granted = is_granted(row);
+                if granted && row.at <= at.plus(window) {
+                    demand -= moved;
+                }
+                if self.target == Target::Strict || !granted {
+                    now += moved;
+                    low = low.min(now);
+                }
+                next += 1;
             }
-            if sampling.target == Target::Strict || !granted {
-                now += moved;
-                low = low.min(now);
-            }
-            next += 1;
+            headroom.push(Money::floor_at_zero(low).min(cap));
         }
-        headroom.push(Money::floor_at_zero(low).min(cap));
+        (headroom, Money::floor_at_zero(demand))
     }
-    (headroom, Money::floor_at_zero(demand))
 }
 
 #[cfg(test)]
@@ -308,7 +323,7 @@ mod tests {
     #[track_caller]
     fn headroom(rows: &[Transaction], target: Target, want: [u64; 2], demand: u64) {
         let ages = [Age(0), Age::hours(24)];
-        let (found, d) = look_ahead(rows, UtcSeconds(0), 1_000, &sampling(target, &ages));
+        let (found, d) = Ahead { target, ages: &ages, window_h: 24 }.look(rows, UtcSeconds(0), 1_000);
         assert_eq!((found.iter().map(|m| m.minor()).collect::<Vec<_>>(), d.minor()), (want.to_vec(), demand));
     }
 

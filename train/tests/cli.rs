@@ -118,6 +118,35 @@ fn history_becomes_a_certified_model_that_the_edge_evaluates() {
     works(at, &["publish", "--refresh", "--keys", "keys", "--repo", "repository"]);
     works(at, &["verify", "repository", "--root", "keys/root.json"]);
 
+    // Played as published and from the run: the same model, so it differs from itself by nothing.
+    let run = ["replay", "--run", "runs/one", "--data", "wallets", "--lifetime-before", "600", "--attackers", "1000"];
+    let few = ["--accounts", "12", "--days", "16", "--scenario", "drained", "--scenario", "split", "--json"];
+    let both = ["--against", "repository", "--against-root", "keys/root.json", "--out", "replay.csv"];
+    let played = works(at, &[&run[..], &few[..], &both[..]].concat());
+    let played: serde_json::Value = serde_json::from_str(&played).expect("JSON");
+    assert_eq!(played["replay"]["unseen"], true);
+    assert!(played["replay"]["played"][0]["windows"].as_u64().expect("a count") > 20, "{played}");
+    let differ = played["differences"].as_array().expect("a list");
+    assert!(differ.len() > 6 && differ.iter().all(|d| d["difference"]["value"] == 0.0), "{differ:?}");
+    let csv = std::fs::read_to_string(at.join("replay.csv")).expect("reads");
+    assert!(csv.starts_with("scenario,tier,figure,value,low,high\ndrained,all,mean_limit,"), "{csv}");
+    let from_repository = ["replay", "--repo", "repository", "--root", "keys/root.json", "--data", "wallets"];
+    let said = works(at, &[&from_repository[..], &few[..4], &["--scenario", "clean"]].concat());
+    assert!(said.contains("with --run only what took no part in it is played"), "{said}");
+    std::fs::create_dir(at.join("scratch")).expect("makes");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args([&run[..], &["--out", "stopped.json"]].concat())
+        .current_dir(at)
+        .env("TMPDIR", at.join("scratch"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    assert!(listing(&at.join("scratch")).is_empty(), "wherever it was stopped");
+    assert!(!listing(at).iter().any(|n| n.contains("stopped")), "{:?}", listing(at));
+
     // One flipped bit of the model; and a year later.
     let model = std::fs::read_dir(at.join("repository/targets/models"))
         .expect("lists")
@@ -203,6 +232,12 @@ fn mistakes_in_configuration_and_usage_have_their_own_codes() {
     refuses(at, &["train", "--data", "x", "--out", "run", "--policy", "nobody"], 7, &["nobody", "tng"]);
     refuses(at, &["train", "--out", "run"], 2, &["--data"]);
     refuses(at, &["config", "--policy", "nobody"], 2, &["naira"]);
+    refuses(at, &["replay", "--data", "x"], 2, &["--run"]);
+    let replay = |what: &[&'static str]| [&["replay", "--run", "r", "--data", "x"], what].concat();
+    refuses(at, &replay(&["--scenario", "clena"]), 2, &["clean, drained"]);
+    refuses(at, &replay(&["--out", "replay.txt"]), 2, &[".csv or .json"]);
+    std::fs::write(at.join("replay.toml"), "copies = 1\n").expect("writes");
+    refuses(at, &replay(&["--config", "replay.toml"]), 4, &["replay.toml", "copies = 1: use 2 to 16"]);
     refuses(at, &["verify", ".", "--root", "absent.json"], 7, &["absent.json"]);
     std::fs::create_dir(at.join("taken")).expect("makes");
     std::fs::write(at.join("taken/mine"), "mine").expect("writes");

@@ -9,6 +9,7 @@ use plimsoll_train::config::ConfigError;
 use plimsoll_train::import::ImportError;
 use plimsoll_train::keys::KeyError;
 use plimsoll_train::publish::PublishError;
+use plimsoll_train::replay::ReplayError;
 use plimsoll_train::run::TrainError;
 
 /// Shown under `--help`.
@@ -70,6 +71,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(e) = cause.downcast_ref::<ImportError>() {
         return Some(if matches!(e, ImportError::NotReproduced { .. }) { 6 } else { 3 });
+    }
+    if let Some(e) = cause.downcast_ref::<ReplayError>() {
+        return Some(match e {
+            ReplayError::Config(_) | ReplayError::Currency { .. } => 4,
+            ReplayError::NoWindows { .. } => 5,
+            ReplayError::Artifact { .. } | ReplayError::Expired { .. } => 6,
+            _ => 1,
+        });
     }
     let is = |found: bool, code: u8| found.then_some(code);
     is(cause.is::<Usage>(), 2)

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::bars::Bars;
 
-/// Outputs under way: their staging directories go when the process is told to stop.
+/// Outputs under way: their staging directories, and files half-written, go when the process is told to stop.
 static OUTPUTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Names an output that is about to be written beside its place.
@@ -18,7 +18,8 @@ pub(super) fn install(bars: Bars) -> anyhow::Result<()> {
         bars.clear();
         for target in OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // Best effort: it may not have been begun, or be in place already.
-            let _ = std::fs::remove_dir_all(plimsoll_datasets::write::partial_path(target));
+            let partial = plimsoll_datasets::write::partial_path(target);
+            let _ = std::fs::remove_dir_all(&partial).or_else(|_| std::fs::remove_file(&partial));
         }
         eprintln!("plimsoll: interrupted; nothing half-written was left");
         std::process::exit(130);

@@ -13,6 +13,7 @@ mod importance;
 mod inspect;
 mod interrupt;
 mod release;
+mod replay;
 mod score;
 mod show;
 mod train;
@@ -58,6 +59,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Compare ways of setting limits on accounts and days that nothing was tuned on.
     Backtest(backtest::Args),
+    /// Play a model over a ledger with the code that ships, attacks included: who loses what.
+    Replay(replay::Args),
     /// Check a certificate against its calibration log.
     #[command(subcommand)]
     Certificate(certificate::Command),
@@ -133,6 +136,7 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
         Command::Backtest(args) => backtest::run(&context, &args),
+        Command::Replay(args) => replay::run_command(&context, &args),
         Command::Certificate(command) => certificate::run(&context, &command),
         Command::Importance(args) => importance::run(&context, &args),
         Command::Keys(args) => release::keys(&context, &args),
