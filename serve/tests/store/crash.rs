@@ -207,6 +207,7 @@ pub(crate) async fn a_replica_that_is_killed_takes_back_nothing_that_it_answered
             let &[by, n, version] = &numbers[..] else { panic!("the replica said: {line}") };
             answered.insert((by, n), version);
         }
+        place.left_alone().await;
         // The next comes up on what the last one left, and finds all of it.
         let store = place.open().await;
         consistent(&store).await;

@@ -51,6 +51,23 @@ impl Place {
         Store::open(&self.url).await.expect("opens")
     }
 
+    /// Waits until nobody is connected: a server goes on with what a killed client had asked of it, and a commit may
+    /// still come.
+    async fn left_alone(&self) {
+        const OTHERS: &str = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database()
+            AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        if self.url.starts_with("sqlite:") {
+            return;
+        }
+        for _ in 0..400 {
+            if self.texts(OTHERS).await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("somebody is still connected to {}", self.url);
+    }
+
     /// Reads texts past the store.
     async fn texts(&self, sql: &'static str) -> Vec<String> {
         use sqlx::Connection as _;
