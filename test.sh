@@ -36,9 +36,9 @@ cargo test --workspace "$@"
 cargo clippy -p plimsoll-edge --no-default-features --all-targets -- -D warnings
 cargo test -p plimsoll-edge --no-default-features --lib --test slots --test wallet
 cargo test -p plimsoll-edge --no-default-features --features tract-core --lib
-# The service with key sets over https.
-cargo clippy -p plimsoll-serve --features https --all-targets -- -D warnings
-cargo test -p plimsoll-serve --features https --test cli
+# The service with key sets over https, and spans to a collector.
+cargo clippy -p plimsoll-serve --features https,otlp --all-targets -- -D warnings
+cargo test -p plimsoll-serve --features https,otlp --test cli
 # C under sanitizers, WebAssembly in Node and in Chromium, Python: each with its own consumer.
 edge/bindings-test.sh
 # The console as people use it, in Chromium.

@@ -1,11 +1,13 @@
-//! One GET of a small document: no redirects, no cookies, no compression, within a size and a time.
+//! One request for a small document: no redirects, no cookies, no compression, within a size and a time.
 
 use std::time::Duration;
 
 use axum::body::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, Uri};
+use hyper::header::{self, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -14,23 +16,37 @@ use tokio::net::TcpStream;
 /// # Errors
 /// What went wrong, for the log.
 pub(super) async fn get(address: &Uri, max: usize, within: Duration) -> Result<Bytes, String> {
-    let fetched = tokio::time::timeout(within, fetch(address, max)).await;
-    fetched.map_err(|_| format!("no answer within {} s", within.as_secs()))?
+    let request = Request::get(address).header(header::ACCEPT, "application/json").body(Bytes::new());
+    let response = send(request.map_err(|e| e.to_string())?, max, within).await?;
+    match response.status() {
+        StatusCode::OK => Ok(response.into_body()),
+        status => Err(format!("answered {status}")),
+    }
 }
 
-async fn fetch(address: &Uri, max: usize) -> Result<Bytes, String> {
+/// The answer to a request to an `http://` or `https://` address.
+///
+/// # Errors
+/// Why there is none, for the log.
+pub(crate) async fn send(request: Request<Bytes>, max: usize, within: Duration) -> Result<Response<Bytes>, String> {
+    let answered = tokio::time::timeout(within, connect(request, max)).await;
+    answered.map_err(|_| format!("no answer within {} s", within.as_secs()))?
+}
+
+async fn connect(request: Request<Bytes>, max: usize) -> Result<Response<Bytes>, String> {
+    let address = request.uri().clone();
     let host = address.host().ok_or("an address needs a host")?;
     let secure = address.scheme_str() == Some("https");
     let port = address.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let told = |e: std::io::Error| e.to_string();
     let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(told)?;
     if secure {
-        return over_tls(stream, host, address, max).await;
+        return over_tls(stream, host, request, max).await;
     }
-    exchange(TokioIo::new(stream), address, max).await
+    exchange(TokioIo::new(stream), request, max).await
 }
 
-async fn exchange<I>(io: I, address: &Uri, max: usize) -> Result<Bytes, String>
+async fn exchange<I>(io: I, mut request: Request<Bytes>, max: usize) -> Result<Response<Bytes>, String>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -38,23 +54,24 @@ where
     let (mut sender, connection) = http1::handshake(io).await.map_err(told)?;
     // It ends with the sender.
     tokio::spawn(connection);
-    let authority = address.authority().ok_or("an address needs a host")?;
-    let request = Request::get(address.path_and_query().map_or("/", |p| p.as_str()))
-        .header(hyper::header::HOST, authority.as_str())
-        .header(hyper::header::ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| e.to_string())?;
-    let response = sender.send_request(request).await.map_err(told)?;
-    if response.status() != StatusCode::OK {
-        return Err(format!("answered {}", response.status()));
-    }
-    let whole = Limited::new(response.into_body(), max).collect().await;
-    Ok(whole.map_err(|e| e.to_string())?.to_bytes())
+    let authority = request.uri().authority().ok_or("an address needs a host")?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|e| e.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    *request.uri_mut() = Uri::from(request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+    let response = sender.send_request(request.map(Full::new)).await.map_err(told)?;
+    let (head, body) = response.into_parts();
+    let whole = Limited::new(body, max).collect().await.map_err(|e| e.to_string())?;
+    Ok(Response::from_parts(head, whole.to_bytes()))
 }
 
 /// The certificates that the system trusts, read once; `SSL_CERT_FILE` names others.
 #[cfg(feature = "https")]
-async fn over_tls(stream: TcpStream, host: &str, address: &Uri, max: usize) -> Result<Bytes, String> {
+async fn over_tls(
+    stream: TcpStream,
+    host: &str,
+    request: Request<Bytes>,
+    max: usize,
+) -> Result<Response<Bytes>, String> {
     use std::sync::{Arc, OnceLock};
 
     use tokio_rustls::TlsConnector;
@@ -76,10 +93,10 @@ async fn over_tls(stream: TcpStream, host: &str, address: &Uri, max: usize) -> R
     });
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|e| e.to_string())?;
     let stream = connector.as_ref().map_err(Clone::clone)?.connect(name, stream).await.map_err(|e| e.to_string())?;
-    exchange(TokioIo::new(stream), address, max).await
+    exchange(TokioIo::new(stream), request, max).await
 }
 
 #[cfg(not(feature = "https"))]
-async fn over_tls(_: TcpStream, _: &str, _: &Uri, _: usize) -> Result<Bytes, String> {
+async fn over_tls(_: TcpStream, _: &str, _: Request<Bytes>, _: usize) -> Result<Response<Bytes>, String> {
     Err("this build has no TLS".to_owned())
 }

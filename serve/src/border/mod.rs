@@ -55,6 +55,8 @@ use tokio::sync::Semaphore;
 pub use admit::layered;
 pub use body::{Json, from_json, is_json};
 pub use error::ApiError;
+#[cfg(feature = "otlp")]
+pub(crate) use fetch::send;
 pub use identity::{Identity, Role};
 pub use message::TAG;
 pub use observe::RequestId;

@@ -9,11 +9,14 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::Border;
 use super::admit::bounded;
 use super::error::{ApiError, Refusal};
 use crate::ops::metrics::Request as Labels;
+#[cfg(feature = "otlp")]
+use crate::ops::otlp;
 
 /// Where the request id comes in and goes out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -56,7 +59,22 @@ pub(super) async fn observe(State(border): State<Arc<Border>>, mut request: Requ
     // The template, never the path: paths hold account names.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known_method(request.method());
-    let span = tracing::info_span!("request", id = id.as_str(), method, route);
+    let probed = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
+    let span = if probed {
+        tracing::debug_span!("request", id = id.as_str(), method, route)
+    } else {
+        tracing::info_span!(
+            "request",
+            id = id.as_str(),
+            method,
+            route,
+            otel.name = Empty,
+            otel.kind = Empty,
+            otel.status_code = Empty
+        )
+    };
+    #[cfg(feature = "otlp")]
+    otlp::describe(&span, request.headers(), method, &route);
 
     border.metrics.http.in_flight.inc();
     let in_flight = InFlight(&border);
@@ -83,7 +101,8 @@ pub(super) async fn observe(State(border): State<Arc<Border>>, mut request: Requ
 
     let took = began.elapsed();
     let status = response.status();
-    let probed = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
+    #[cfg(feature = "otlp")]
+    otlp::ended(&span, status.as_u16());
     let labels = Labels { route, method, status: status.into() };
     border.metrics.http.duration_s.get_or_create(&labels).observe(took.as_secs_f64());
     span.in_scope(|| {

@@ -27,11 +27,17 @@ pub(super) struct Args {
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let mut config = context.config()?;
-    trace::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let tracing = {
+        let _on = runtime.enter();
+        trace::start(&config.log)?
+    };
     if args.dev {
         dev::prepare(&mut config)?;
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    runtime.block_on(tracing.stop());
+    served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -318,11 +318,13 @@ pub struct Log {
     pub format: LogFormat,
     /// e.g. `info`, or `info,plimsoll_serve::border=debug`.
     pub level: String,
+    /// Where spans of requests go, OTLP over HTTP: `http://127.0.0.1:4318`. In builds with the feature `otlp`.
+    pub otlp: Option<String>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
+        Self { format: LogFormat::Text, level: "info".to_owned(), otlp: None }
     }
 }
 

@@ -11,6 +11,9 @@ pub mod server;
 #[cfg(feature = "https")]
 mod tls;
 
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
+
 pub mod trace;
 
 use axum::Router;

@@ -1,5 +1,8 @@
 //! The program as an operator meets it: a first start on an empty machine, a rotation, a stop, and its exit codes.
 
+#[cfg(all(unix, feature = "otlp"))]
+mod otlp;
+
 #[cfg(all(unix, feature = "https"))]
 mod tls;
 
