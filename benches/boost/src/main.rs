@@ -25,7 +25,10 @@ fn main() -> anyhow::Result<()> {
     let (memory, cpu, start) = (peak_mb()?, cpu_seconds()?, Instant::now());
     let predict: Box<dyn Fn() -> anyhow::Result<Vec<f64>>> = match &engine[..] {
         "hessboost" => hessboost(&x, &y, &test_x, objective, rounds.parse()?, threads.parse()?)?,
-        "gbdt" => gbdt(&x[..FEW * FEATURES], &y[..FEW], &test_x, objective, rounds.parse()?)?,
+        "gbdt" => {
+            let few = FEW.min(y.len());
+            gbdt(&x[..few * FEATURES], &y[..few], &test_x, objective, rounds.parse()?)?
+        }
         other => bail!("engine {other}"),
     };
     let (wall, cpu, memory) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu, peak_mb()? - memory);

@@ -185,7 +185,8 @@ impl Learner for Quantile<'_> {
 
     fn begin(&mut self, sampling: &Sampling) -> Option<Vec<u32>> {
         let (nothing, weights) = (self.nothing, self.weights);
-        self.sampled = sampling.is_some();
+        let sampled = sampling.is_some();
+        self.sampled = sampled;
         let ramp = Ramp::of(self.residuals.len(), |row| self.residuals[row], self.alpha, self.config.smooth);
         // Sampled rows that count several times are not below at all, or hardly.
         let top = room(self.residuals.len()).min(FINEST) / u32::from(weights.heaviest());
@@ -196,7 +197,10 @@ impl Learner for Quantile<'_> {
             .zip(self.addends.par_chunks_mut(CHUNK))
             .enumerate()
             .map(|(chunk, ((residuals, targets), addends))| {
-                let (mut rows_below, mut rows_kept) = (Vec::new(), Vec::new());
+                // Written always, kept if so: no branch to guess.
+                let room = |wanted: bool| vec![0u32; if wanted { residuals.len() } else { 0 }];
+                let (mut rows_below, mut rows_kept) = (room(!sampled), room(sampled));
+                let (mut belows, mut kepts) = (0, 0);
                 for (i, ((r, y), addend)) in residuals.iter().zip(targets).zip(addends).enumerate() {
                     let row = (chunk * CHUNK + i) as u32;
                     // A row that keeps nothing is below every prediction that grants anything.
@@ -205,14 +209,18 @@ impl Learner for Quantile<'_> {
                     let below = if Some(*y) == nothing { 1.0 } else { ramp.below(*r) };
                     let weight = weights.of_row(row);
                     *addend = ((below * f32::from(weight) * top) as u16, weight);
-                    if below > 0.0 {
-                        rows_below.push(row);
-                    }
-                    if let Some(times) = sampling.takes(row, below > 0.0) {
-                        addend.1 *= times;
-                        rows_kept.push(row);
+                    if sampled {
+                        let times = sampling.takes(row, below > 0.0);
+                        addend.1 *= times.unwrap_or(1);
+                        rows_kept[kepts] = row;
+                        kepts += usize::from(times.is_some());
+                    } else {
+                        rows_below[belows] = row;
+                        belows += usize::from(below > 0.0);
                     }
                 }
+                rows_below.truncate(belows);
+                rows_kept.truncate(kepts);
                 (rows_below, rows_kept)
             })
             .collect();

@@ -97,21 +97,15 @@ impl Sampling {
     /// How many times the row counts, if it is taken. Those that `matter` are kept, others are for as many as are not.
     #[inline]
     pub(super) fn takes(&self, row: u32, matters: bool) -> Option<u16> {
-        if matters && self.rows_milli == 1_000 {
-            return self.is_some().then_some(1);
-        }
         if !self.is_some() {
             return None;
         }
         let hash = scrambled(self.state ^ u64::from(row));
         let drawn = |hash: u64, of: u32| ((hash & 0xFFFF_FFFF) * u64::from(of)) >> 32;
-        if drawn(hash, 1_000) >= u64::from(self.rows_milli) {
-            return None;
-        }
-        if matters {
-            return Some(1);
-        }
-        (drawn(hash >> 32, self.keep_one_in) == 0).then_some(self.keep_one_in as u16)
+        // Both asked of every row: a branch on luck would be guessed wrong as often as not.
+        let row_taken = drawn(hash, 1_000) < u64::from(self.rows_milli);
+        let one_taken = drawn(hash >> 32, self.keep_one_in) == 0;
+        (row_taken & (matters | one_taken)).then_some(if matters { 1 } else { self.keep_one_in as u16 })
     }
 }
 

@@ -58,13 +58,29 @@ impl<'a> Table<'a> {
     }
 }
 
-/// `copy_from_slice` by words: a call for each row of 40 bytes would cost as much as the bytes.
+/// `copy_from_slice` of a row, which is short, by pieces of a known size: a call for each row of 40 bytes would cost as
+/// much as the bytes, and any loop over them becomes that call.
 #[inline]
 fn copy(from: &[u8], to: &mut [u8]) {
-    let (from, last_from) = from.as_chunks::<8>();
-    let (to, last_to) = to.as_chunks_mut::<8>();
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    last_to.iter_mut().zip(last_from).for_each(|(to, from)| *to = *from);
+    match from.len() {
+        0..8 => to.copy_from_slice(from),
+        8..16 => copy_ends::<8>(from, to),
+        16..32 => copy_ends::<16>(from, to),
+        32..64 => copy_ends::<32>(from, to),
+        64..=128 => copy_ends::<64>(from, to),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last `N` bytes: all of them where there are `N` to `2 N`.
+#[inline]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
+        *to = *from;
+    }
 }
 
 /// Fewest rows of a piece of work that another thread is woken for.
