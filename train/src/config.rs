@@ -1,6 +1,6 @@
 //! The training configuration: a TOML file in which every key has a documented default.
 
-use plimsoll_model::artifact::Objective;
+use plimsoll_model::artifact::{MODEL_BYTES_MAX, Objective};
 use plimsoll_model::calibration::{Target, accounts_needed};
 use plimsoll_model::policy::{BadPolicy, Policy};
 use plimsoll_model::quantile::Ppm;
@@ -34,6 +34,8 @@ pub struct Config {
     pub calibration: CalibrationConfig,
     /// How long the artifact may be used.
     pub artifact: ArtifactConfig,
+    /// What must be true of it before it is published.
+    pub check: CheckConfig,
 }
 
 /// Which accounts and times teach, calibrate and test. The three share no account and no day.
@@ -132,6 +134,31 @@ impl Default for ArtifactConfig {
     }
 }
 
+/// Bounds of `plimsoll check`, which publishing asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckConfig {
+    /// Bytes that the model file may have.
+    pub model_bytes_max: u64,
+    /// Bytes that it may have with policy, golden vectors, manifest and certificate.
+    pub artifact_bytes_max: u64,
+    /// Rows on which every engine is compared with the reference walk.
+    pub parity_rows: u32,
+    /// How much less demand than the best plain rule the shipped one may serve, thousandths of the demand.
+    pub served_short_milli: u32,
+}
+
+impl Default for CheckConfig {
+    fn default() -> Self {
+        Self {
+            model_bytes_max: MODEL_BYTES_MAX,
+            artifact_bytes_max: MODEL_BYTES_MAX,
+            parity_rows: 4_096,
+            served_short_milli: 20,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -145,6 +172,7 @@ impl Default for Config {
             boost: BoostConfig::default(),
             calibration: CalibrationConfig::default(),
             artifact: ArtifactConfig::default(),
+            check: CheckConfig::default(),
         }
     }
 }
@@ -219,6 +247,16 @@ impl Config {
         }
         if o.useful_from_milli > 1_000 || o.simpler_within_milli > 1_000 {
             return wrong("calibration.objective.useful_from_milli", "shares are at most 1,000 thousandths");
+        }
+        let check = &self.check;
+        if check.model_bytes_max > MODEL_BYTES_MAX {
+            return wrong("check.model_bytes_max", "at most 2,000,000: devices refuse more");
+        }
+        if check.parity_rows < 1_000 || check.parity_rows > 1_000_000 {
+            return wrong("check.parity_rows", "must be from 1,000 to 1,000,000");
+        }
+        if check.served_short_milli > 1_000 {
+            return wrong("check.served_short_milli", "shares are at most 1,000 thousandths");
         }
         if self.calibration.accounts_needed() > u64::from(u32::MAX) {
             return wrong("calibration.alpha", "no number of accounts could certify it");
@@ -308,6 +346,8 @@ mod tests {
         assert!(refused("[split]\ntest_milli = 900").contains("split."));
         assert!(refused("[calibration.objective]\nserved_milli = 1_001").contains("objective.served_milli"));
         assert!(refused("[split]\nchoose_milli = 0").contains("choose_milli"));
+        assert!(refused("[check]\nmodel_bytes_max = 2_000_001").contains("check.model_bytes_max"));
+        assert!(refused("[check]\nparity_rows = 10").contains("check.parity_rows"));
         assert!(refused("model_id = \"Å\"").contains("model_id"));
         assert!(refused("ages_min = [60, 0]").contains("ages_min"));
     }

@@ -1,6 +1,7 @@
 //! The run directory: `config.toml`, `model.onnx`, `policy.json`, `golden.json`, `release.json` (manifest and certificate),
 //! `certificate.json` (the certificate alone, canonical), `calibration.csv` (what it is derived from), `metrics.json` and
-//! `report.html`: everything that publishing and checking need.
+//! `report.html`: everything that publishing and checking need. What came of the checks is added later: `check.json`, and
+//! `override.json` where a risk officer signed for what did not pass.
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use plimsoll_model::artifact::Release;
 use plimsoll_model::policy::Policy;
 
 use crate::config::Config;
+use crate::publish::put;
 use crate::run::{Run, TrainError};
 use crate::{log, report};
 
@@ -19,22 +21,25 @@ impl Run {
     /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
     pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
         let staging = Staging::new(dir)?;
-        let contents: [(&str, Vec<u8>); 9] = [
-            ("config.toml", self.config.to_toml().into_bytes()),
-            ("model.onnx", self.model.clone()),
-            ("policy.json", self.policy.to_json()),
-            ("golden.json", self.golden.clone()),
-            ("release.json", pretty(&self.release)),
-            ("certificate.json", log::canonical(&self.release.certificate).into_bytes()),
-            ("calibration.csv", log::write(&self.log)),
-            ("metrics.json", pretty(&self.metrics)),
-            ("report.html", report::html(self).into_bytes()),
-        ];
-        for (name, bytes) in contents {
+        for (name, bytes) in self.files().into_iter().chain([("report.html", report::html(self).into_bytes())]) {
             let path = staging.path().join(name);
             std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
         }
         Ok(staging.commit()?)
+    }
+
+    /// What publishing and checking need of it, as the files of a run directory.
+    pub fn files(&self) -> [(&'static str, Vec<u8>); 8] {
+        [
+            ("config.toml", self.config.to_toml().into_bytes()),
+            ("model.onnx", self.model.clone()),
+            ("policy.json", self.policy.to_json()),
+            ("golden.json", self.golden.clone()),
+            ("release.json", release_json(&self.release)),
+            ("certificate.json", log::canonical(&self.release.certificate).into_bytes()),
+            ("calibration.csv", log::write(&self.log)),
+            ("metrics.json", pretty(&self.metrics)),
+        ]
     }
 
     /// Reads what publishing and checking need of a run directory.
@@ -61,6 +66,20 @@ impl Run {
             log,
         })
     }
+}
+
+/// Adds what came later to a run directory, in the place of an earlier one.
+///
+/// # Errors
+/// `TrainError::Io`: the file is the old or the new one.
+pub fn add(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
+    let path = dir.join(name);
+    put(&path, bytes).map_err(|source| TrainError::Io { path, source })
+}
+
+/// The bytes of `release.json`.
+pub(crate) fn release_json(release: &Release) -> Vec<u8> {
+    pretty(release)
 }
 
 /// Indented JSON with a last newline.

@@ -1,8 +1,8 @@
 //! History in, signed and certified limit model out.
 //!
 //! ```text
-//! histories ─► windows ─► boost ─► calibrate ─► run directory ─► publish ─► a repository that devices verify
-//!              features    forest   certificate   model.onnx       TUF
+//! histories ─► windows ─► boost ─► calibrate ─► run directory ─► check ─► publish ─► a repository that devices verify
+//!              features    forest   certificate   model.onnx     check.json  TUF
 //!              headroom   import   frontier      report.html
 //!                       (made elsewhere)
 //! ```
@@ -34,6 +34,10 @@ pub mod plot;
 pub mod report;
 
 pub mod directory;
+
+pub mod exposure;
+
+pub mod check;
 
 pub mod keys;
 

@@ -91,9 +91,18 @@ fn history_becomes_a_certified_model_that_the_edge_evaluates() {
     refuses(at, &verify, 6, &["delta: the certificate says 50001, the log gives 50000"]);
     std::fs::write(at.join("forged.json"), &honest[1..]).expect("writes");
     refuses(at, &verify, 3, &["forged.json"]);
+    std::fs::write(at.join("forged.json"), honest.replacen('{', "{\"also\":1,", 1)).expect("writes");
+    refuses(at, &verify, 3, &["forged.json", "something was added"]);
+    let log = std::fs::read_to_string(at.join("runs/one/calibration.csv")).expect("reads");
+    std::fs::write(at.join("forged.csv"), log.replacen("\ncalibrate,", "\ncalibrate,9", 1)).expect("writes");
+    let changed = ["certificate", "verify", "--certificate", "runs/one/certificate.json", "--log", "forged.csv"];
+    refuses(at, &changed, 6, &["calibration_root"]);
 
     works(at, &["keys", "keys"]);
-    works(at, &["publish", "--run", "runs/one", "--keys", "keys", "--repo", "repository"]);
+    let publish = ["publish", "--run", "runs/one", "--keys", "keys", "--repo", "repository"];
+    refuses(at, &publish, 8, &["runs/one was not checked", "plimsoll check runs/one"]);
+    assert!(works(at, &["check", "runs/one", "runs/two"]).contains("Passed: it may be published."));
+    works(at, &publish);
     let said = works(at, &["verify", "repository", "--root", "keys/root.json"]);
     assert!(said.contains("golden vectors run, monotone proved"), "{said}");
     let score = ["score", "--repo", "repository", "--root", "keys/root.json", "--data", "wallets", "--json"];

@@ -13,8 +13,9 @@ use plimsoll_model::forest::uncross;
 use plimsoll_model::golden::{Golden, GoldenMismatch};
 use plimsoll_model::onnx::ModelFile;
 use plimsoll_model::{Money, UtcSeconds};
+use plimsoll_train::check::{Subject, check};
 use plimsoll_train::keys::{self, Holders};
-use plimsoll_train::publish::{Files, Terms, init_root, release};
+use plimsoll_train::publish::{Files, Override, Terms, init_root, release};
 use plimsoll_train::run::stamp;
 
 const NOW: UtcSeconds = UtcSeconds(1_800_000_000);
@@ -31,7 +32,11 @@ fn publish(dir: &Path, change: impl FnOnce(&mut Release, &mut Vec<u8>, &mut Vec<
     change(&mut stamped, &mut model, &mut policy, &mut golden);
     stamped.manifest.policy_sha256 = sha256_hex(&policy);
     stamped.manifest.golden_sha256 = sha256_hex(&golden);
-    let files = Files { model: &model, policy: &policy, golden: &golden };
+    // What was changed passes no check, so the risk officer answers for it.
+    let check = check(&Subject::published(&stamped, &model, &policy, &golden), &[], &|_, _| {}).to_json();
+    let officer = signing.iter().find(|key| key.name() == "targets-risk").expect("a risk officer");
+    let signed = Override::sign(&check, officer, "R. Officer", "a test of what devices refuse", NOW).expect("signs");
+    let files = Files { model: &model, policy: &policy, golden: &golden, check: &check, overridden: Some(&signed) };
     release(&repo, &signing, &stamped, files, NOW, &Terms::default()).expect("publishes");
     let root = TrustedRoot::from_bytes(&root).expect("a root");
     verify(&Directory::new(repo), &root, &Floors::default(), NOW, None).expect("verifies")

@@ -45,7 +45,13 @@ impl Args {
     fn read(&self) -> anyhow::Result<Certificate> {
         let path = self.certificate();
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        Ok(serde_json::from_slice(&bytes).map_err(|e| BadFile { path, reason: e.to_string() })?)
+        let read = serde_json::from_slice(&bytes).map_err(|e| BadFile { path: path.clone(), reason: e.to_string() })?;
+        // Its one way of writing: a member that this build does not know would be read over.
+        if log::canonical(&read).as_bytes() != bytes {
+            let reason = "it is not written as `plimsoll train` writes it: something was added or moved".into();
+            return Err(BadFile { path, reason }.into());
+        }
+        Ok(read)
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use plimsoll_datasets::LoadError;
 use plimsoll_edge::RefuseArtifact;
 use plimsoll_edge::trust::RefuseRelease;
+use plimsoll_train::check::BadChecked;
 use plimsoll_train::config::ConfigError;
 use plimsoll_train::import::ImportError;
 use plimsoll_train::keys::KeyError;
@@ -16,7 +17,7 @@ use plimsoll_train::run::TrainError;
 pub(super) const HELP: &str = "\
 Exit codes: 0 done; 1 unexpected; 2 wrong usage; 3 bad input data; 4 bad configuration, policy or key; \
 5 not enough data to train or test; 6 refused: a repository, release or artifact does not verify; \
-7 input or output failed (unreadable, full disk, already there); 8 nothing published; 130 interrupted.
+7 input or output failed (unreadable, full disk, already there); 8 nothing published; 9 a check did not pass; 130 interrupted.
 
 Try: plimsoll demo";
 
@@ -29,6 +30,11 @@ pub(super) struct Usage(pub(super) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refused(pub(super) String);
+
+/// A run did not pass its check, or was not checked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct CheckFailed(pub(super) String);
 
 /// A file that is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -86,5 +92,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or(is(cause.is::<ConfigError>() || cause.is::<KeyError>(), 4))
         .or(is(cause.is::<plimsoll_model::policy::BadPolicy>(), 4))
         .or(is(cause.is::<RefuseRelease>() || cause.is::<RefuseArtifact>() || cause.is::<Refused>(), 6))
+        .or(is(cause.is::<BadChecked>(), 8))
+        .or(is(cause.is::<CheckFailed>(), 9))
         .or(is(cause.is::<std::io::Error>(), 7))
 }

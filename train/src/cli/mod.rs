@@ -3,10 +3,12 @@
 mod backtest;
 mod bars;
 mod certificate;
+mod check;
 mod data;
 mod demo;
 mod exit;
 mod explain;
+mod exposure;
 mod grant;
 mod import;
 mod importance;
@@ -64,6 +66,12 @@ enum Command {
     /// Check a certificate against its calibration log.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// Check everything that must be true of a run before it is published.
+    Check(check::Args),
+    /// Sign, as risk officer, for publishing a run whose check did not pass.
+    Override(check::OverrideArgs),
+    /// Fit ceilings, time to live and sync frequency into a loss budget, and find the smallest reserve.
+    Exposure(exposure::Args),
     /// Say which features a run's forest lives from.
     Importance(importance::Args),
     /// Make the signing keys of a repository.
@@ -138,6 +146,9 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Backtest(args) => backtest::run(&context, &args),
         Command::Replay(args) => replay::run_command(&context, &args),
         Command::Certificate(command) => certificate::run(&context, &command),
+        Command::Check(args) => check::run(&context, &args),
+        Command::Override(args) => check::overrule(&context, &args),
+        Command::Exposure(args) => exposure::run(&context, &args),
         Command::Importance(args) => importance::run(&context, &args),
         Command::Keys(args) => release::keys(&context, &args),
         Command::IssuerKey(args) => release::issuer_key(&context, &args),

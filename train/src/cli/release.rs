@@ -7,12 +7,13 @@ use plimsoll_edge::Evaluator;
 use plimsoll_edge::trust::{Directory, Floors, TrustedRoot, audit};
 use plimsoll_model::onnx::ModelFile;
 use plimsoll_train::keys::{self, Holders, SigningKey};
-use plimsoll_train::publish::{self, Files, Published, Terms};
+use plimsoll_train::publish::{self, Files, Override, Published, Terms};
 use plimsoll_train::run::{self, Run};
 use serde_json::json;
 
+use super::check::Ground;
 use super::exit::Refused;
-use super::{Context, show};
+use super::{Context, check, show};
 
 #[derive(clap::Args)]
 #[command(
@@ -25,6 +26,7 @@ pub(super) struct KeysArgs {
 
 #[derive(clap::Args)]
 #[command(after_help = "Example: plimsoll publish --run runs/first --keys keys --repo repository\n\
+    The run must have passed `plimsoll check`, or hold the risk officer's `plimsoll override`.\n\
     The first time it also makes the repository's root and writes it to keys/root.json: pin that in the app.")]
 pub(super) struct PublishArgs {
     /// A run directory.
@@ -83,7 +85,10 @@ pub(super) fn keys(context: &Context, args: &KeysArgs) -> anyhow::Result<()> {
 pub(super) fn publish(context: &Context, args: &PublishArgs) -> anyhow::Result<()> {
     let keys = keys::load(&args.keys)?;
     let published = match &args.run {
-        Some(dir) => publish_run(context, &Run::load(dir)?, &keys, &args.keys, &args.repo)?,
+        Some(dir) => {
+            let ground = check::ground(context, dir)?;
+            publish_run(context, &Run::load(dir)?, &ground, &keys, &args.keys, &args.repo)?
+        }
         None => publish::refresh_timestamp(&args.repo, &keys, context.now, &Terms::default())?,
     };
     let root = args.keys.join("root.json");
@@ -101,10 +106,11 @@ pub(super) fn publish(context: &Context, args: &PublishArgs) -> anyhow::Result<(
     })
 }
 
-/// Publishes a run; makes the repository's root first where there is none.
+/// Publishes a run that passed its check; makes the repository's root first where there is none.
 pub(super) fn publish_run(
     context: &Context,
     run: &Run,
+    ground: &Ground,
     keys: &[SigningKey],
     key_dir: &Path,
     repo: &Path,
@@ -117,7 +123,13 @@ pub(super) fn publish_run(
     }
     let release = run::stamp(run.release.clone(), context.now, run.config.artifact.valid_days);
     let policy = run.policy.to_json();
-    let files = Files { model: &run.model, policy: &policy, golden: &run.golden };
+    let files = Files {
+        model: &run.model,
+        policy: &policy,
+        golden: &run.golden,
+        check: &ground.check,
+        overridden: ground.overridden.as_deref(),
+    };
     Ok(publish::release(repo, keys, &release, files, context.now, &terms)?)
 }
 
@@ -138,27 +150,40 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> anyhow::Result<()>
         for claim in &manifest.monotone {
             check_claim(&file, claim)?;
         }
-        found.push(evaluator);
+        let overridden = publish::overridden(&args.repo, &manifest.model_id)?;
+        found.push((evaluator, overridden));
     }
     let answer: Vec<_> = audited.releases.iter().map(plimsoll_edge::trust::Verified::release).collect();
-    context.answer(&json!({ "releases": answer, "superseded": audited.superseded }), || {
+    let overrides: Vec<_> = found
+        .iter()
+        .filter_map(|(e, o)| o.as_ref().map(|o| json!({ "model_id": e.manifest().model_id, "override": o })))
+        .collect();
+    let answer = json!({ "releases": answer, "superseded": audited.superseded, "overrides": overrides });
+    context.answer(&answer, || {
         let mut text = String::new();
-        for (evaluator, verified) in found.iter().zip(&audited.releases) {
+        for ((evaluator, overridden), verified) in found.iter().zip(&audited.releases) {
             let m = evaluator.manifest();
             text += &format!(
                 "{} {} for programme {}: verified, golden vectors run, monotone proved\n  sha256 {}\n  use until {}, \
-                 install until {}\n\n{}\n\n",
+                 install until {}\n{}\n{}\n\n",
                 m.model_id,
                 m.model_version,
                 m.programme,
                 verified.model_sha256(),
                 m.use_not_after.rfc3339(),
                 verified.install_until().rfc3339(),
+                overridden.as_ref().map_or_else(String::new, says),
                 show::certificate(evaluator.certificate(), m.currency),
             );
         }
         text
     })
+}
+
+/// That a model was published although its check did not pass.
+fn says(o: &Override) -> String {
+    let failed: String = o.failed.iter().map(|f| format!("    {f}\n")).collect();
+    format!("  NOT PASSED, published by {} on {}: {}\n{failed}", o.by, o.at.rfc3339(), o.because)
 }
 
 fn check_claim(file: &ModelFile, claim: &plimsoll_model::artifact::MonotoneClaim) -> anyhow::Result<()> {

@@ -16,6 +16,8 @@ use super::metadata::{Body, Hashes, Role, Root, Signed, Snapshot, Targets, Times
 pub(super) struct Existing {
     /// The newest root.
     pub(super) root: Root,
+    /// Those before it, oldest first.
+    pub(super) former: Vec<Root>,
     /// The newest release, if anything was released.
     pub(super) current: Option<Current>,
 }
@@ -31,11 +33,11 @@ pub(super) struct Current {
 impl Existing {
     /// Reads and checks `directory`.
     pub(super) fn read(directory: &Path) -> Result<Self, PublishError> {
-        let (root, before) = roots(directory)?;
+        let (root, former) = roots(directory)?;
         // A rotation that was interrupted has the newest root, and metadata signed under the one before.
-        let authorities: Vec<&Root> = [Some(&root), before.as_ref()].into_iter().flatten().collect();
+        let authorities: Vec<&Root> = [Some(&root), former.last()].into_iter().flatten().collect();
         let file = Role::Timestamp.file(0);
-        let Some(bytes) = find(directory, &file)? else { return Ok(Self { root, current: None }) };
+        let Some(bytes) = find(directory, &file)? else { return Ok(Self { root, former, current: None }) };
         let timestamp: Timestamp = open(&file, &bytes, &authorities)?;
 
         let pin = timestamp.meta.get("snapshot.json").ok_or_else(|| damaged(&file, "it names no snapshot"))?;
@@ -52,7 +54,7 @@ impl Existing {
         for (path, target) in &targets.targets {
             pinned(directory, &target_file(path, &target.hashes), target.length, &target.hashes)?;
         }
-        Ok(Self { root, current: Some(Current { timestamp, snapshot, targets, targets_bytes }) })
+        Ok(Self { root, former, current: Some(Current { timestamp, snapshot, targets, targets_bytes }) })
     }
 }
 
@@ -64,6 +66,12 @@ impl Current {
         };
         let release = serde_json::from_value(custom.clone());
         release.map(Some).map_err(|error| damaged(&Role::Targets.file(self.targets.version), &error.to_string()))
+    }
+
+    /// The bytes of a target, if it is there.
+    pub(super) fn target(&self, directory: &Path, path: &str) -> Result<Option<Vec<u8>>, PublishError> {
+        let file = self.targets.targets.get(path);
+        file.map(|f| pinned(directory, &target_file(path, &f.hashes), f.length, &f.hashes)).transpose()
     }
 
     /// Whether `root` gives its keys to the role as the metadata has it signed.
@@ -80,22 +88,23 @@ pub(super) fn target_file(path: &str, hashes: &Hashes) -> String {
     }
 }
 
-/// The newest root and the one before it.
-fn roots(directory: &Path) -> Result<(Root, Option<Root>), PublishError> {
-    let mut newest: Option<(Root, Option<Root>)> = None;
+/// The newest root, and those before it.
+fn roots(directory: &Path) -> Result<(Root, Vec<Root>), PublishError> {
+    let mut all: Vec<Root> = Vec::new();
     for version in 1.. {
         let file = Role::Root.file(version);
         let Some(bytes) = find(directory, &file)? else { break };
         let unverified: Signed<Root> = parse(&file, &bytes)?;
         let root: Root = open(&file, &bytes, &[&unverified.signed])?;
         require_version(&file, &root, version)?;
-        let before = newest.map(|(root, _)| root);
-        if let Some(before) = &before {
+        if let Some(before) = all.last() {
             require_threshold(&file, &unverified, before)?;
         }
-        newest = Some((root, before));
+        all.push(root);
     }
-    newest.ok_or_else(|| PublishError::NothingThere { path: directory.to_owned(), what: "repository" })
+    let newest = all.pop();
+    let nothing = || PublishError::NothingThere { path: directory.to_owned(), what: "repository" };
+    newest.map(|root| (root, all)).ok_or_else(nothing)
 }
 
 /// The body of a file that is canonical and signed as one of `authorities` asks.
@@ -128,7 +137,7 @@ fn require_threshold<T: Body>(file: &str, envelope: &Signed<T>, root: &Root) -> 
         .filter(|id| {
             let signature = envelope.signatures.iter().find(|signature| signature.keyid == **id);
             let public = root.public_hex(id).and_then(unhex);
-            signature.zip(public).is_some_and(|(signature, public)| holds(&public, &message, &signature.sig))
+            signature.zip(public).is_some_and(|(signature, public)| signature_holds(&public, &message, &signature.sig))
         })
         .count();
     if good < needed {
@@ -137,13 +146,14 @@ fn require_threshold<T: Body>(file: &str, envelope: &Signed<T>, root: &Root) -> 
     Ok(())
 }
 
-fn holds(public: &[u8; 32], message: &[u8], signature: &str) -> bool {
+/// Whether `signature` (hex) is one of `message`.
+pub(super) fn signature_holds(public: &[u8; 32], message: &[u8], signature: &str) -> bool {
     let key = VerifyingKey::from_bytes(public).ok();
     let signature = unhex(signature).map(|bytes| Signature::from_bytes(&bytes));
     key.zip(signature).is_some_and(|(key, signature)| key.verify_strict(message, &signature).is_ok())
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.len() != 2 * N || !text.is_ascii() {
         return None;

@@ -1,13 +1,13 @@
 //! The writer of the TUF repository: a model, its policy and golden vectors become a signed release.
 //!
 //! ```text
-//! what is there ─► checked ─► new targets, snapshot, timestamp, signed ─► plan ─► files, timestamp last
-//!                  existing              metadata                                  plan
+//! what is there ─► verified ─► what is offered passed its check ─► new targets, snapshot, timestamp, signed ─► plan ─► files,
+//!                  existing    or was overridden: overrule                      metadata                      timestamp last
 //! ```
 //!
 //! ```text
 //! <repo>/metadata/1.root.json  2.root.json …  N.targets.json  N.snapshot.json  timestamp.json
-//! <repo>/targets/models/<sha256>.<model_id>.onnx  .policy.json  .golden.json
+//! <repo>/targets/models/<sha256>.<model_id>.onnx  .policy.json  .golden.json  .check.json  .override.json
 //! ```
 //!
 //! Versions rise from what is there; what is there is verified first. Files of the past stay. Metadata
@@ -22,6 +22,8 @@ mod metadata;
 
 mod existing;
 
+mod overrule;
+
 mod plan;
 
 use std::collections::BTreeMap;
@@ -32,9 +34,14 @@ use plimsoll_model::artifact::{MODEL_BYTES_MAX, Release, SCHEMA, sha256_hex};
 
 use self::existing::{Current, Existing, target_file};
 use self::metadata::{Body, Hashes, Pin, Root, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, expiry, sign};
+use self::overrule::require_ground;
+use crate::check::{BadChecked, published};
 use crate::keys::{Holders, SigningKey};
 
+pub(crate) use plan::put;
+
 pub use metadata::{Role, Terms};
+pub use overrule::{BadOverride, OVERRIDE_FILE, Override};
 pub use plan::{FileWrite, Plan, Published, PublishedRole};
 pub use refuse::PublishError;
 
@@ -52,6 +59,10 @@ pub struct Files<'a> {
     pub policy: &'a [u8],
     /// Transactions in, limits out.
     pub golden: &'a [u8],
+    /// `check.json`: what [`crate::check::check`] found of these very files.
+    pub check: &'a [u8],
+    /// `override.json`, where something did not pass and the risk officer answers for it.
+    pub overridden: Option<&'a [u8]>,
 }
 
 /// Starts a repository: writes `metadata/1.root.json`, and returns its bytes, which devices pin.
@@ -96,7 +107,8 @@ pub fn release(
 /// # Errors
 /// `ThresholdNotMet` when keys of targets, snapshot or timestamp are missing; `Damaged`,
 /// `NothingThere` or `RootExpired` for what is there; `NotNewer`, `RollbackIndexFell`, `WrongSchema`,
-/// `WrongHash`, `TooLarge`, `BadModelId` or `NotCanonical` for what is offered.
+/// `WrongHash`, `TooLarge`, `BadModelId` or `NotCanonical` for what is offered; `Check`, `CheckFailed` or `Override` when
+/// it did not pass.
 pub fn plan_release(
     repo: &Path,
     keys: &[SigningKey],
@@ -107,21 +119,32 @@ pub fn plan_release(
 ) -> Result<Plan, PublishError> {
     let manifest = &release.manifest;
     require_consistent(release, files)?;
-    let Existing { root, current } = Existing::read(repo)?;
+    let Existing { root, current, .. } = Existing::read(repo)?;
     require_fresh(&root, now)?;
     if let Some(published) = current.as_ref().map(|c| c.release(&manifest.model_path())).transpose()?.flatten() {
         require_newer(&published, release)?;
+    }
+    let (checked, overridden) = require_ground(files.check, files.overridden, &root)?;
+    for (name, bytes) in published(release, files.model, files.policy, files.golden) {
+        if checked.files.get(name) != Some(&sha256_hex(&bytes)) {
+            return Err(BadChecked::Stale { file: name.to_owned() }.into());
+        }
     }
 
     let mut draft = Draft::new(repo);
     let mut targets = current.as_ref().map(|c| c.targets.targets.clone()).unwrap_or_default();
     let custom = serde_json::to_value(release)
         .map_err(|error| PublishError::NotCanonical { what: Role::Targets, reason: error.to_string() })?;
-    for (path, bytes, custom) in [
+    // An override is for one release: the next one of this line stands on its own.
+    targets.remove(&override_path(&manifest.model_id));
+    let override_file = overridden.and(files.overridden).map(|bytes| (override_path(&manifest.model_id), bytes, None));
+    let artifact = [
         (manifest.model_path(), files.model, Some(custom)),
         (manifest.policy_path(), files.policy, None),
         (manifest.golden_path(), files.golden, None),
-    ] {
+        (check_path(&manifest.model_id), files.check, None),
+    ];
+    for (path, bytes, custom) in artifact.into_iter().chain(override_file) {
         let hashes = Hashes::of(bytes);
         draft.file(target_file(&path, &hashes), bytes.to_vec());
         targets.insert(path, TargetFile { length: bytes.len() as u64, hashes, custom });
@@ -142,7 +165,7 @@ pub fn refresh_timestamp(
     now: UtcSeconds,
     terms: &Terms,
 ) -> Result<Published, PublishError> {
-    let Existing { root, current } = Existing::read(repo)?;
+    let Existing { root, current, .. } = Existing::read(repo)?;
     require_fresh(&root, now)?;
     let current = current.ok_or_else(|| PublishError::NothingThere { path: repo.to_owned(), what: "release" })?;
     let mut draft = Draft::new(repo);
@@ -168,7 +191,7 @@ pub fn rotate_root(
     now: UtcSeconds,
     terms: &Terms,
 ) -> Result<Published, PublishError> {
-    let Existing { root: old, current } = Existing::read(repo)?;
+    let Existing { root: old, current, .. } = Existing::read(repo)?;
     let root = Root::new(next(Some(&old))?, holders, now, terms)?;
     let bytes = sign(root.clone(), keys, &[&old, &root])?;
     let mut draft = Draft::new(repo);
@@ -184,6 +207,27 @@ pub fn rotate_root(
         }
     }
     draft.plan().commit()
+}
+
+/// The override that the current release of a model line was published on, if it needed one: signed by the risk officer of
+/// this or a former root.
+///
+/// # Errors
+/// `Damaged`, `NothingThere`, `Io`; `Override` when it does not hold.
+pub fn overridden(repo: &Path, model_id: &str) -> Result<Option<Override>, PublishError> {
+    let Existing { root, former, current } = Existing::read(repo)?;
+    let current = current.ok_or_else(|| PublishError::NothingThere { path: repo.to_owned(), what: "release" })?;
+    let Some(bytes) = current.target(repo, &override_path(model_id))? else { return Ok(None) };
+    let roots: Vec<&Root> = former.iter().chain([&root]).collect();
+    Ok(Some(Override::open(&bytes, &roots)?))
+}
+
+fn check_path(model_id: &str) -> String {
+    format!("models/{model_id}.check.json")
+}
+
+fn override_path(model_id: &str) -> String {
+    format!("models/{model_id}.override.json")
 }
 
 fn require_consistent(release: &Release, files: Files<'_>) -> Result<(), PublishError> {

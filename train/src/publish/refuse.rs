@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::metadata::Role;
+use super::overrule::BadOverride;
+use crate::check::BadChecked;
 
 /// Why nothing was published. The repository is as it was, except after `Io` while writing: then it is
 /// the old or the new one, and whole.
@@ -108,6 +110,21 @@ pub enum PublishError {
         /// Bytes.
         max: u64,
     },
+    /// The run was not checked, or not as it is now.
+    #[error(transparent)]
+    Check(#[from] BadChecked),
+    /// Something did not pass, and nobody answers for it.
+    #[error(
+        "the check did not pass: {}; mend the run, or have the risk officer sign `plimsoll override`",
+        .failed.join("; ")
+    )]
+    CheckFailed {
+        /// What did not.
+        failed: Vec<String>,
+    },
+    /// An override that does not hold.
+    #[error("the override: {0}")]
+    Override(#[from] BadOverride),
     /// A name that would not be a plain file name.
     #[error("model id {model_id:?} is not 1 to 64 of a–z, 0–9, `-`, `_`, `.`, starting with a letter or digit")]
     BadModelId {

@@ -59,6 +59,7 @@ fn a_release_that_devices_would_refuse_is_not_published() {
 
     let mut withdrawn = Goods::new(MODEL_ID, 2);
     withdrawn.release.manifest.rollback_index = 2;
+    let withdrawn = withdrawn.overridden_by("targets-risk");
     let fell = refused(&publisher, &withdrawn, &PUBLISHERS);
     assert!(matches!(fell, PublishError::RollbackIndexFell { published: 3, offered: 2, .. }), "{fell}");
 
@@ -77,6 +78,7 @@ fn a_release_that_devices_would_refuse_is_not_published() {
 
     let mut control = Goods::new(MODEL_ID, 2);
     control.release.manifest.programme = "two\nlines".to_owned();
+    let control = control.overridden_by("targets-risk");
     assert!(matches!(refused(&publisher, &control, &PUBLISHERS), PublishError::NotCanonical { .. }));
 }
 
@@ -150,8 +152,8 @@ fn a_release_interrupted_between_any_two_writes_is_the_old_or_the_new_one() {
     .expect("plans");
     assert_eq!(publisher.mirror().files, old.files, "a plan writes nothing");
     let writes = plan.writes();
-    assert_eq!(writes.len(), 6, "model, policy, golden, targets, snapshot, timestamp");
-    assert_eq!(writes.last().expect("six").path, TIMESTAMP);
+    assert_eq!(writes.len(), 8, "model, policy, golden, check, override, targets, snapshot, timestamp");
+    assert_eq!(writes.last().expect("eight").path, TIMESTAMP);
     for done in 0..=writes.len() {
         let mut torn = old.clone();
         for write in &writes[..done] {
