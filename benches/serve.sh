@@ -67,7 +67,7 @@ load() {
   local name=$1 port=$2 path=$3 tokens=$4 body=$5; shift 5
   local before after told
   before=$(cpu "$@")
-  told=$(TOKENS=$tokens BODY=$body TARGET_PATH=$path OFFSET=$offset wrk -t1 -c"$connections" -d"${seconds}s" \
+  told=$(DELAY_MS=${DELAY_MS:-0} TOKENS=$tokens BODY=$body TARGET_PATH=$path OFFSET=$offset wrk -t1 -c"$connections" -d"${seconds}s" \
     -s "$here/benches/serve/load.lua" "http://127.0.0.1:$port" | tail -1)
   after=$(cpu "$@")
   offset=$((offset + accounts / 7))
@@ -90,6 +90,20 @@ measure() { # measure STORE_NAME OURS_URL PEER_STORE
     fi
     load "sync $1 plimsoll" 8080 /v1/sync tokens.txt sync.json "$ours"
     load "sync $1 fastapi" 8081 /v1/sync tokens.txt sync.json "$theirs"
+  done
+  # Half of the peak: connections wait between requests. A twentieth of the wait is left for the answer.
+  local wait
+  for kind in sync $([ "$1" = sqlite ] && echo score); do
+    wait=$(python3 -c '
+import json, sys
+runs = [json.loads(line) for line in open("results")]
+peak = max(r["wrk"]["requests"] / r["wrk"]["seconds"] for r in runs if r["name"] == sys.argv[1])
+print(round(int(sys.argv[2]) / (peak / 2) * 1000 * 0.95))' "$kind$([ $kind = score ] || echo " $1") plimsoll" 320)
+    if [ $kind = sync ]; then
+      connections=320 DELAY_MS=$wait load "sync $1 plimsoll, half the peak" 8080 /v1/sync tokens.txt sync.json "$ours"
+    else
+      connections=320 DELAY_MS=$wait load "score plimsoll, half the peak" 8080 /v1/score admin.txt score.json "$ours"
+    fi
   done
   stop "$ours"; stop "$theirs"
 }

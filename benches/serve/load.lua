@@ -1,9 +1,12 @@
 -- TOKENS: a file of bearer tokens, one a line; BODY: a file with the request's body. Every request takes the next token.
+-- DELAY_MS: each connection waits as long between an answer and its next request, for less than the peak.
 local tokens, at = {}, 0
 for line in io.lines(os.getenv("TOKENS")) do tokens[#tokens + 1] = line end
 local body = io.open(os.getenv("BODY")):read("a")
 local path = os.getenv("TARGET_PATH")
 at = math.floor((tonumber(os.getenv("OFFSET") or "0")) % #tokens)
+local pause = tonumber(os.getenv("DELAY_MS") or "0")
+if pause > 0 then function delay() return pause end end
 function request()
   at = at % #tokens + 1
   return wrk.format("POST", path, { ["content-type"] = "application/json", ["authorization"] = "Bearer " .. tokens[at] }, body)

@@ -75,7 +75,8 @@ impl Server {
         server.arg("-D").arg(data(&self.home)).args(["-p", &self.port.to_string(), "-k"]).arg(&self.home);
         server.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
         self.process = Some(server.stdout(Stdio::null()).stderr(log).spawn().expect("the server starts"));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // After a crash it syncs each of its files first: on a busy disk that took a minute.
+        let deadline = Instant::now() + Duration::from_secs(240);
         while !self.answers() {
             let ended = self.process.as_mut().and_then(|p| p.try_wait().expect("may be asked"));
             let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
