@@ -146,6 +146,8 @@ pub struct CheckConfig {
     pub parity_rows: u32,
     /// How much less demand than the best plain rule the shipped one may serve, thousandths of the demand.
     pub served_short_milli: u32,
+    /// Accounts of a ledger that the replay plays.
+    pub replay_accounts: u32,
 }
 
 impl Default for CheckConfig {
@@ -155,6 +157,7 @@ impl Default for CheckConfig {
             artifact_bytes_max: MODEL_BYTES_MAX,
             parity_rows: 4_096,
             served_short_milli: 20,
+            replay_accounts: 200,
         }
     }
 }
@@ -254,6 +257,9 @@ impl Config {
         }
         if check.parity_rows < 1_000 || check.parity_rows > 1_000_000 {
             return wrong("check.parity_rows", "must be from 1,000 to 1,000,000");
+        }
+        if check.replay_accounts < 20 || check.replay_accounts > 1_000_000 {
+            return wrong("check.replay_accounts", "must be from 20 to 1,000,000");
         }
         if check.served_short_milli > 1_000 {
             return wrong("check.served_short_milli", "shares are at most 1,000 thousandths");

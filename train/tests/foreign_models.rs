@@ -252,7 +252,7 @@ fn a_model_trained_elsewhere_becomes_an_artifact_whose_limits_are_explained() {
         let train = ["train", "--data", "wallets", "--config", "this.toml", "--forest", &forest, "--out", &out];
         assert!(works(&train).contains("Certificate"));
         assert!(works(&["inspect", &out, "--recheck"]).contains("the trees are monotone"));
-        works(&["check", &out]);
+        works(&["check", &out, "--data", "wallets"]);
         works(&["publish", "--run", &out, "--keys", "keys", "--repo", "repository"]);
         let release = std::fs::read(at.join(&out).join("model.onnx")).expect("reads");
         let made_by = plimsoll_model::onnx::ModelFile::decode(&release).expect("reads").properties["made_by"].clone();

@@ -14,6 +14,7 @@
 //! | `monotone` | are the exported trees monotone, by proof? |
 //! | `certificate` | does every number of it follow from the calibration log? |
 //! | `backtest` | on the test split: is the promise uncontradicted, and is as much demand served as by a plain rule? |
+//! | `replay` | played over a ledger: is the certificate kept, and does no attack get more than its bound? |
 //!
 //! A check is one function of [`Subject`] and engines; adding one is a line of [`CHECKS`]. Figures and bounds are whole
 //! numbers, so that whether a check passed can be read again from `check.json`.
@@ -28,7 +29,10 @@ mod files;
 
 mod promise;
 
+mod replayed;
+
 pub use engines::{ENGINES, Engine, Steps};
+pub use replayed::{REPLAY_FILE, Replayed, Scene};
 pub(crate) use subject::published;
 pub use subject::{FILES, Subject, hashes};
 pub use verdict::{BadChecked, Bound, Checked, Verdict};
@@ -46,7 +50,7 @@ pub struct Check {
 }
 
 /// Every check, in the order in which they are made.
-pub const CHECKS: [Check; 7] = [
+pub const CHECKS: [Check; 8] = [
     Check { name: "size", run: files::size },
     Check { name: "files", run: files::named },
     Check { name: "golden", run: engines::golden },
@@ -54,6 +58,7 @@ pub const CHECKS: [Check; 7] = [
     Check { name: "monotone", run: files::monotone },
     Check { name: "certificate", run: promise::certificate },
     Check { name: "backtest", run: promise::backtest },
+    Check { name: "replay", run: replayed::replay },
 ];
 
 /// Makes every check of a run.

@@ -9,6 +9,7 @@ use plimsoll_model::artifact::{Release, sha256_hex};
 use plimsoll_model::onnx::ModelFile;
 use plimsoll_model::policy::Policy;
 
+use super::REPLAY_FILE;
 use crate::calibrate::Log;
 use crate::config::Config;
 use crate::directory::release_json;
@@ -16,7 +17,7 @@ use crate::log;
 use crate::run::TrainError;
 
 /// The files of a run that are checked, and whose hashes publishing compares.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 9] = [
     "calibration.csv",
     "certificate.json",
     "config.toml",
@@ -25,6 +26,7 @@ pub const FILES: [&str; 8] = [
     "model.onnx",
     "policy.json",
     "release.json",
+    REPLAY_FILE,
 ];
 
 /// The files of a run and what they say.
@@ -160,9 +162,15 @@ fn hashed(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
 }
 
 fn read(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, TrainError> {
-    let read = |name: &str| {
+    let mut files = BTreeMap::new();
+    for name in FILES {
         let path = dir.join(name);
-        std::fs::read(&path).map(|bytes| (name.to_owned(), bytes)).map_err(|source| TrainError::Io { path, source })
-    };
-    FILES.into_iter().map(read).collect()
+        match std::fs::read(&path) {
+            Ok(bytes) => drop(files.insert(name.to_owned(), bytes)),
+            // Training does not write it: a run that was not played fails that check.
+            Err(e) if name == REPLAY_FILE && e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(TrainError::Io { path, source }),
+        }
+    }
+    Ok(files)
 }

@@ -2,23 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
+use plimsoll_datasets::{Histories, OnBadRow};
 use plimsoll_edge::{Kernel, Model, kernel};
-use plimsoll_train::check::{self, BadChecked, Bound, CHECK_FILE, CHECKS, Checked, Engine, Steps, Subject, Verdict};
+use plimsoll_model::UtcSeconds;
+use plimsoll_model::artifact::sha256_hex;
+use plimsoll_train::check::{
+    self, BadChecked, Bound, CHECK_FILE, CHECKS, Checked, Engine, REPLAY_FILE, Replayed, Steps, Subject, Verdict,
+};
 use plimsoll_train::directory;
 use plimsoll_train::keys::SigningKey;
 use plimsoll_train::publish::{OVERRIDE_FILE, Override};
-use plimsoll_train::run::Progress as _;
+use plimsoll_train::replay::{self, Ledger};
+use plimsoll_train::run::{Progress as _, Run};
 
 use super::exit::CheckFailed;
-use super::{Context, show};
+use super::{Context, DataArgs, show};
 
 #[derive(clap::Args)]
-#[command(after_help = "Example: plimsoll check runs/first\n\
+#[command(after_help = "Example: plimsoll check runs/first --data wallets\n\
+    With --data it plays the run over that ledger first, attacks included, and keeps the outcome in the run as replay.json; \
+    later checks read it there.\n\
     Bounds are in the run's config.toml, under [check]. Writes check.json into the run: publishing asks for it.")]
 pub(super) struct Args {
     /// Run directories.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    /// The ledger to play: the one the run was made from, of which only unseen accounts and days are played, or a newer one.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// What the columns of its table mean.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    mapping: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -68,6 +82,22 @@ pub(super) fn check_run(context: &Context, dir: &Path) -> anyhow::Result<Checked
     Ok(checked)
 }
 
+/// Plays a run over a ledger and keeps the outcome in it.
+pub(super) fn play(context: &Context, dir: &Path, run: &Run, histories: &Histories) -> anyhow::Result<()> {
+    let manual = run.policy.manual_wallet.as_ref().map_or(0, |m| m.below_lifetime_tx);
+    // As if nobody were too young for the model: it is the model that is tried.
+    let config = replay::Config {
+        accounts: run.config.check.replay_accounts,
+        lifetime_before: manual,
+        ..replay::Config::default()
+    };
+    let ends = histories.span().map_or(UtcSeconds(0), |s| s.1);
+    let ledger = Ledger::unseen(histories, run, config.days);
+    let outcome = replay::run(&super::replay::of_run(run, ends)?, &ledger, &config, &context.bars)?;
+    let played = Replayed::of(&outcome, sha256_hex(&run.policy.to_json()), histories.sha256());
+    Ok(directory::add(dir, REPLAY_FILE, &played.to_json())?)
+}
+
 fn checked(context: &Context, dir: &Path) -> anyhow::Result<Checked> {
     context.bars.stage("checking", CHECKS.len() as u64);
     let checked = check::check(&Subject::read(dir)?, &ENGINES, &|done, _| context.bars.at(done as u64));
@@ -76,8 +106,18 @@ fn checked(context: &Context, dir: &Path) -> anyhow::Result<Checked> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    let data = args.data.clone().map(|data| DataArgs {
+        data,
+        data_format: None,
+        mapping: args.mapping.clone(),
+        on_bad_row: OnBadRow::Stop,
+    });
+    let histories = data.map(|data| data.read(context)).transpose()?;
     let mut all = Vec::new();
     for dir in &args.runs {
+        if let Some(histories) = &histories {
+            play(context, dir, &Run::load(dir)?, histories)?;
+        }
         all.push((dir, check_run(context, dir)?));
     }
     let answer: Vec<_> = all

@@ -73,6 +73,8 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     trained.save(&at("run"))?;
     step(format!("trained, proved monotone, calibrated: {} nodes", trained.metrics.nodes));
 
+    check::play(context, &at("run"), &trained, &histories)?;
+    step("played it over accounts and days that took no part, six attacks included".into());
     let checked = check::check_run(context, &at("run"))?;
     step(format!("checked: {} of {} passed", checked.verdicts.len() - checked.failed().len(), checked.verdicts.len()));
     let signing = keys::generate(&at("keys"))?;

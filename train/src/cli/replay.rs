@@ -139,7 +139,8 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn of_run(run: &Run, ends: UtcSeconds) -> anyhow::Result<Evaluator> {
+/// What a device would evaluate of a run that was not published yet.
+pub(super) fn of_run(run: &Run, ends: UtcSeconds) -> anyhow::Result<Evaluator> {
     let place = std::env::temp_dir().join(format!("plimsoll-replay-{}", std::process::id()));
     interrupt::writing(&place);
     Ok(evaluator(run, &partial_path(&place), ends)?)

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::common::run;
-use plimsoll_train::check::{CHECKS, Checked, Verdict};
+use crate::common::{history, run};
+use plimsoll_model::artifact::sha256_hex;
+use plimsoll_train::check::{CHECKS, Checked, Replayed, Verdict};
+use plimsoll_train::replay::{self, Ledger};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -37,9 +39,11 @@ struct Workshop(TempDir);
 impl Workshop {
     fn new() -> Self {
         static CHECK: OnceLock<Vec<u8>> = OnceLock::new();
+        static REPLAY: OnceLock<Vec<u8>> = OnceLock::new();
         let dir = tempfile::tempdir().expect("a directory");
         run().save(&dir.path().join("run")).expect("saves");
         let workshop = Self(dir);
+        workshop.write("run/replay.json", REPLAY.get_or_init(|| played(workshop.at())));
         let check = CHECK.get_or_init(|| {
             works(workshop.at(), &["check", "run"]);
             workshop.read("run/check.json")
@@ -79,6 +83,16 @@ impl Workshop {
         plimsoll(self.at(), &["check", "run"]);
         Checked::from_json(&self.read("run/check.json")).expect("what check writes reads back")
     }
+}
+
+/// The run, played over a few accounts.
+fn played(at: &Path) -> Vec<u8> {
+    let history = history();
+    let config = replay::Config { accounts: 60, lifetime_before: 600, ..replay::Config::default() };
+    let ends = history.span().expect("rows").1;
+    let evaluator = replay::evaluator(run(), &at.join("scratch"), ends).expect("an artifact");
+    let outcome = replay::run(&evaluator, &Ledger::unseen(&history, run(), config.days), &config, &()).expect("plays");
+    Replayed::of(&outcome, sha256_hex(&run().policy.to_json()), history.sha256()).to_json()
 }
 
 const PUBLISH: [&str; 7] = ["publish", "--run", "run", "--keys", "keys", "--repo", "repository"];
@@ -258,6 +272,19 @@ fn each_check_fails_on_what_it_is_for() {
             ("backtest demand served", "history"),
         ],
     );
+    let beyond = |v: &mut Value| {
+        one_more(&mut v["scenarios"][0]["beyond"]);
+        v["scenarios"].as_array_mut().expect("scenes").pop();
+    };
+    fails(
+        "run/replay.json",
+        &|_| edit("run/replay.json", &beyond),
+        &[("replay clean", "beyond the certificate"), ("replay collude", "it was not played")],
+    );
+    let other = |v: &mut Value| v["model_sha256"] = json!("00");
+    fails("run/replay.json", &|_| edit("run/replay.json", &other), &[("replay", "another model.onnx was played")]);
+    let unplayed = |w: &Workshop| std::fs::remove_file(w.at().join("run/replay.json")).expect("removes");
+    fails("run/replay.json", &unplayed, &[("replay", "it was not played")]);
     let uncertified = |v: &mut Value| {
         v["certificate"]["cells"]
             .as_array_mut()
