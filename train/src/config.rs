@@ -2,6 +2,7 @@
 
 use plimsoll_model::artifact::{MODEL_BYTES_MAX, Objective};
 use plimsoll_model::calibration::{Target, accounts_needed};
+use plimsoll_model::forest::ONE;
 use plimsoll_model::policy::{BadPolicy, Policy};
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::{Age, CivilDate};
@@ -92,6 +93,9 @@ pub struct CalibrationConfig {
     pub delta: Ppm,
     /// How many certifications the calibration accounts are to serve, this one included: each has `delta / tries`.
     pub tries: u32,
+    /// Thousandths of the balance that a grown forest's predictions are lowered by, before they are scaled. Trees that few
+    /// accounts taught are too sure where they see no risk: there the gap is little, whatever it is multiplied by.
+    pub spare_milli: u32,
     /// What decides between rules.
     pub objective: Objective,
 }
@@ -99,7 +103,14 @@ pub struct CalibrationConfig {
 impl Default for CalibrationConfig {
     fn default() -> Self {
         let ppm = |v| Ppm::new(v).expect("between 0 and 1");
-        Self { alpha: ppm(5_000), beta: None, delta: ppm(50_000), tries: 1, objective: Objective::default() }
+        Self {
+            alpha: ppm(5_000),
+            beta: None,
+            delta: ppm(50_000),
+            tries: 1,
+            spare_milli: 0,
+            objective: Objective::default(),
+        }
     }
 }
 
@@ -107,6 +118,11 @@ impl CalibrationConfig {
     /// What is promised in money.
     pub fn beta(&self) -> Ppm {
         self.beta.unwrap_or(self.alpha)
+    }
+
+    /// What predictions are lowered by, in steps.
+    pub const fn spare_steps(&self) -> i32 {
+        (self.spare_milli as u64 * ONE as u64 / 1_000) as i32
     }
 
     /// Accounts without any violation that a tier needs before its limit can certify.
@@ -243,6 +259,9 @@ impl Config {
         if c.tries == 0 || c.tries > 1_000 {
             return wrong("calibration.tries", "must be from 1 to 1,000");
         }
+        if c.spare_milli > 500 {
+            return wrong("calibration.spare_milli", "must be from 0 to 500: half of the balance");
+        }
         let o = &c.objective;
         let weights = [o.served_milli, o.useful_milli, o.limit_milli];
         if weights.iter().any(|w| *w > 1_000) || weights == [0; 3] {
@@ -347,6 +366,7 @@ mod tests {
         assert!(refused("sed = 1").contains("sed"));
         assert!(refused("[calibration]\nalpha = 0").contains("alpha"));
         assert!(refused("[calibration]\ntries = 0").contains("calibration.tries"));
+        assert!(refused("[calibration]\nspare_milli = 501").contains("calibration.spare_milli"));
         assert!(refused("[boost]\nobjective = \"squared\"").contains("boost.objective"));
         assert!(refused("[boost]\nearly_stopping_rounds = 5").contains("boost.early_stopping_rounds"));
         assert!(refused("[split]\ntest_milli = 900").contains("split."));

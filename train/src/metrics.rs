@@ -166,6 +166,8 @@ fn coverage(forest: &Forest, windows: &Windows, ages: &[Age], config: &Config) -
                 row[Feature::LastSyncAgeMin as usize] = age.0 as f32;
                 let mut steps = forest.evaluate(&row);
                 uncross(&mut steps);
+                // The quantiles themselves, without what they were lowered by.
+                steps.iter_mut().for_each(|s| *s += config.calibration.spare_steps());
                 steps
             };
             windows.test.par_iter().map(row).collect()

@@ -10,6 +10,7 @@ use plimsoll_model::artifact::{
     ENGINE, Manifest, MonotoneClaim, Release, SCHEMA, Terms, TierCap, TierTerms, sha256_hex,
 };
 use plimsoll_model::features::{FEATURES, Feature, schema_hash};
+use plimsoll_model::forest::{Forest, Tree};
 use plimsoll_model::golden::Golden;
 use plimsoll_model::money::Money;
 use plimsoll_model::monotone::{Direction, Violation, prove};
@@ -157,7 +158,7 @@ pub fn train(
 
 /// The same with trees that were made elsewhere ([`crate::import`]): proves, calibrates and tests them.
 ///
-/// The configuration's `boost` grows nothing; its levels become the file's.
+/// The configuration's `boost` grows nothing; its levels become the file's, whose predictions are taken as they are.
 ///
 /// # Errors
 /// [`TrainError`]; `BadForest` when the file does not say what it predicts, or predicts something else than this engine
@@ -180,6 +181,7 @@ pub fn adopt(
     let levels = levels.ok_or_else(|| bad(format!("its property {LEVELS} does not name a level for each output")))?;
     let mut config = config.clone();
     config.boost.levels = levels;
+    config.calibration.spare_milli = 0;
     run(histories, &config, policy, progress, Some(file))
 }
 
@@ -316,16 +318,27 @@ pub fn terms(config: &Config, policy: &Policy, ages: &[Age]) -> Terms {
     }
 }
 
-fn grow(
-    windows: &Windows,
-    ages: &[Age],
-    config: &Config,
-    progress: &dyn Progress,
-) -> Result<plimsoll_model::forest::Forest, TrainError> {
+fn grow(windows: &Windows, ages: &[Age], config: &Config, progress: &dyn Progress) -> Result<Forest, TrainError> {
     progress.stage("trees", u64::from(config.boost.trees) * config.boost.levels.len() as u64);
     let (rows, targets) = examples(&windows.train, ages);
-    let set = TrainingSet::new(rows.view(), &targets);
-    Ok(fit(set.monotone(&monotone_columns()), &config.boost, &|done| progress.at(done))?)
+    Ok(forest_of(&rows, &targets, config, &|done| progress.at(done))?)
+}
+
+/// The forest that predictions come from: each output's trees, and one of a single leaf that lowers what they say.
+pub(crate) fn forest_of(
+    rows: &ndarray::Array2<f32>,
+    targets: &[i32],
+    config: &Config,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Forest, FitError> {
+    let set = TrainingSet::new(rows.view(), targets);
+    let forest = fit(set.monotone(&monotone_columns()), &config.boost, progress)?;
+    let spare = config.calibration.spare_steps();
+    if spare == 0 {
+        return Ok(forest);
+    }
+    let lowered = |trees: &Vec<Tree>| trees.iter().cloned().chain([Tree::constant(-spare)]).collect();
+    Ok(Forest::new(forest.features(), forest.outputs().iter().map(lowered).collect())?)
 }
 
 /// The times of the three parts.
@@ -465,5 +478,35 @@ impl Run {
             prove(&file.forest, feature as usize, direction).map_err(|v| format!("{}: {v}", feature.name()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_model::features::FEATURE_COUNT;
+    use plimsoll_model::forest::ONE;
+
+    use super::*;
+
+    #[test]
+    fn what_is_spared_lowers_every_prediction_by_as_much() {
+        let rows =
+            ndarray::Array2::from_shape_fn((600, FEATURE_COUNT), |(row, column)| ((row * (column + 3)) % 97) as f32);
+        let targets: Vec<i32> = rows.rows().into_iter().map(|r| (r[20] / 97.0 * ONE as f32) as i32).collect();
+        let mut config = Config::default();
+        config.boost.trees = 5;
+        let plain = forest_of(&rows, &targets, &config, &|_| {}).expect("grows");
+        config.calibration.spare_milli = 50;
+        let spared = forest_of(&rows, &targets, &config, &|_| {}).expect("grows");
+        for row in rows.rows().into_iter().step_by(37) {
+            let row = row.to_vec();
+            let (plain, spared) = (plain.evaluate(&row), spared.evaluate(&row));
+            assert!(plain.iter().zip(&spared).all(|(p, s)| p - s == 52_428), "{plain:?} {spared:?}");
+        }
+        assert_ne!(
+            plain.evaluate(&[0.0; FEATURE_COUNT]),
+            plain.evaluate(&[96.0; FEATURE_COUNT]),
+            "it learned something"
+        );
     }
 }

@@ -5,18 +5,30 @@ mod common;
 use common::small_config;
 use plimsoll_datasets::synth;
 use plimsoll_model::policy::Policy;
-use plimsoll_train::backtest::{Findings, Peers, backtest};
+use plimsoll_model::quantile::Ppm;
+use plimsoll_train::backtest::{Asked, Findings, Peers, backtest};
 use plimsoll_train::boost::BoostConfig;
 use plimsoll_train::config::Config;
 use plimsoll_train::run::TrainError;
+
+fn ppm(parts: u32) -> Ppm {
+    Ppm::new(parts).expect("between 0 and 1")
+}
 
 fn run(peers: Peers<'_>) -> Result<Option<Findings>, TrainError> {
     let wallets = synth::Config { seed: 3, accounts: 1_200, days: 150, ..synth::Config::default() };
     let history = synth::histories(&wallets).expect("generates");
     let mut config = Config { boost: BoostConfig { trees: 15, leaves: 8, ..BoostConfig::default() }, ..small_config() };
     config.split.windows_per_account = 6;
-    config.calibration.alpha = plimsoll_model::quantile::Ppm::new(50_000).expect("5 %");
-    backtest(&history, &config, &Policy::preset("tng").expect("a preset"), 2, None, peers, &())
+    config.calibration.alpha = ppm(50_000);
+    let asked = Asked {
+        folds: 2,
+        rates: vec![config.calibration.alpha, ppm(10_000)],
+        cap: None,
+        ladder: matches!(peers, Peers::None),
+        peers,
+    };
+    backtest(&history, &config, &Policy::preset("tng").expect("a preset"), &asked, &())
 }
 
 #[test]
@@ -30,17 +42,25 @@ fn methods_are_read_three_ways_on_accounts_that_are_each_tested_once() {
     let (oracle, full) = (of("oracle", "–"), of("full balance", "–"));
     assert_eq!((oracle.violation, oracle.severity), (0.0, 0.0), "hindsight loses nothing");
     assert!(full.violation > 0.05 && full.mean_limit > oracle.mean_limit);
-    for method in
-        ["flat cap", "fixed fraction", "account history", "the seed's formula", "ours, gap 1 %", "ours, gap 5 %"]
-    {
-        let [fixed, certified, same] = ["static", "certified", "same rate"].map(|reading| of(method, reading));
+    for method in [
+        "flat cap",
+        "fixed fraction",
+        "account history",
+        "the seed's formula",
+        "ours, gap 1 %",
+        "ours, gap 5 %",
+        "ours, ladder",
+    ] {
+        let [fixed, certified, same, rarer] =
+            ["static", "certified", "same rate 5 %", "same rate 1 %"].map(|reading| of(method, reading));
         assert!(same.violation <= 0.05, "{method}: the same rate is at most α: {same:?}");
+        assert!(rarer.violation <= 0.01 && rarer.mean_limit <= same.mean_limit, "{method}: {rarer:?} {same:?}");
         assert!(certified.mean_limit <= fixed.mean_limit, "{method}: a promise costs limit");
         assert!(certified.violation <= 0.05, "{method}: {certified:?}");
         assert!(certified.interval[0] <= certified.violation && certified.violation <= certified.interval[1]);
     }
     let ahead =
-        found.ratios.iter().find(|r| r.theirs == "fixed fraction" && r.reading == "same rate").expect("compared");
+        found.ratios.iter().find(|r| r.theirs == "fixed fraction" && r.reading == "same rate 5 %").expect("compared");
     assert!(ahead.limit > 1.0 && ahead.interval[0] <= ahead.limit, "{ahead:?}");
 }
 

@@ -7,7 +7,7 @@ use plimsoll_model::monitor::WHOLE;
 use plimsoll_model::quantile::Ppm;
 use rayon::prelude::*;
 
-use super::{Findings, Fold, Method, Row, at_rate, certified, first_violated};
+use super::{Asked, Findings, Fold, Method, Row, at_rate, certified, first_violated};
 use crate::calibrate::Candidate;
 use crate::windows::mix;
 
@@ -16,7 +16,7 @@ use crate::windows::mix;
 pub struct Measured {
     /// The method.
     pub method: String,
-    /// `static`, `certified`, `same rate`, or `–` for those without a scalar.
+    /// `static`, `certified`, `same rate …`, or `–` for those without a scalar.
     pub reading: String,
     /// Share of test windows violated at the worst age.
     pub violation: f64,
@@ -73,11 +73,11 @@ struct Sums {
     tier: u8,
 }
 
-pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Option<Money>) -> Findings {
-    let ages = terms.ages.len();
+pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], asked: &Asked<'_>) -> Findings {
+    let (ages, cap) = (terms.ages.len(), asked.cap);
     let alpha = terms.alpha.fraction();
     let accounts = |rows: &[Row]| rows.chunk_by(|a, b| a.scored.account == b.scored.account).count();
-    let usual = usual(terms);
+    let usual = usual(terms, terms.alpha);
     let mut all: Vec<(Measured, Vec<Sums>)> = Vec::new();
     for method in methods {
         if method.is_fixed() {
@@ -96,14 +96,15 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Optio
         let on_test: Vec<Vec<Vec<u32>>> = folds.par_iter().map(|f| first_violated(&f.test, method, ages)).collect();
         let pooled: Vec<Vec<u32>> =
             (0..ages).map(|age| on_test.iter().flat_map(|f| f[age].iter().copied()).collect()).collect();
-        let same = vec![at_rate(&pooled, n, alpha); folds.len()];
-        for (reading, steps) in [("static", empirical), ("certified", proven), ("same rate", same)] {
+        let same = |rate: &Ppm| (same_rate(*rate), vec![at_rate(&pooled, n, rate.fraction()); folds.len()]);
+        let deployed = [("static".to_owned(), empirical), ("certified".to_owned(), proven)];
+        for (reading, steps) in deployed.into_iter().chain(asked.rates.iter().map(same)) {
             let sums = sums(folds, ages, cap, &|fold, row, age| method.limit(steps[fold], &folds[fold].test[row], age));
-            all.push((measured(method.name(), reading, &sums, cap), sums));
+            all.push((measured(method.name(), &reading, &sums, cap), sums));
             if reading == "static" && method.name() == usual {
                 let limits = adapted(folds, terms, &|fold, row, age| method.limit(steps[fold], row, age));
                 let sums = self::sums(folds, ages, cap, &|fold, row, age| limits[fold][row][age]);
-                all.push((measured(&format!("{usual}, adaptive"), reading, &sums, cap), sums));
+                all.push((measured(&format!("{usual}, adaptive"), &reading, &sums, cap), sums));
             }
         }
     }
@@ -116,7 +117,7 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], cap: Optio
     let limits = adapted(folds, terms, &shipped);
     let sums = self::sums(folds, ages, cap, &|fold, row, age| limits[fold][row][age]);
     all.push((measured("ours, as shipped, adaptive", "certified", &sums, cap), sums));
-    let ratios = ratios(&all, terms);
+    let ratios = ratios(&all, terms, &asked.rates);
     Findings {
         accounts: folds.iter().map(|f| accounts(&f.test)).sum(),
         windows: folds.iter().map(|f| f.test.len()).sum(),
@@ -206,10 +207,16 @@ fn interval(n: usize, figure: impl Fn(&[usize]) -> f64 + Sync) -> [f64; 2] {
     [values[RESAMPLES / 40], values[RESAMPLES - 1 - RESAMPLES / 40]]
 }
 
-/// Which of our levels stands for us, fixed beforehand.
-fn usual(terms: &Terms) -> String {
-    let usual = terms.levels.iter().find(|l| l.get() == 10_000 && terms.alpha.get() >= 5_000);
-    usual.or(terms.levels.first()).map_or(String::new(), |l| format!("ours, gap {l}"))
+/// Which of our levels stands for us at a rate, fixed beforehand: the one nearest to twice the rate (on teaching days of
+/// the panel the best at each).
+fn usual(terms: &Terms, rate: Ppm) -> String {
+    let nearest = terms.levels.iter().min_by_key(|l| l.get().abs_diff(2 * rate.get()));
+    nearest.map_or(String::new(), |l| format!("ours, gap {l}"))
+}
+
+/// The name of the reading at a rate.
+fn same_rate(rate: Ppm) -> String {
+    format!("same rate {rate}")
 }
 
 /// What one lost window takes from a tier's limits, parts per million.
@@ -248,16 +255,17 @@ fn adapted(
     folds.par_iter().enumerate().map(of_fold).collect()
 }
 
-/// Ours against every other method, at the same rate and certified. Which of our levels stands for us is fixed
-/// beforehand: 1 % for α from 0.5 % on, the lowest for less.
-fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms) -> Vec<Ratio> {
-    let level = usual(terms);
+/// Ours against every other method, at the same rates and certified. A certificate of α is kept with much less than α
+/// of violations, so there the lowest level stands for us.
+fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms, rates: &[Ppm]) -> Vec<Ratio> {
+    let certified = "certified".to_owned();
+    let lowest = terms.levels.first().map_or(String::new(), |l| format!("ours, gap {l}"));
     let find = |method: &str, reading: &str| all.iter().find(|(m, _)| m.method == method && m.reading == reading);
     let mut found = Vec::new();
-    for (method, reading) in
-        [(level.as_str(), "same rate"), (level.as_str(), "certified"), ("ours, as shipped", "certified")]
-    {
-        let Some((ours, our_sums)) = find(method, reading) else { continue };
+    let of_rate = |rate: &Ppm| [usual(terms, *rate), "ours, ladder".into()].map(|ours| (ours, same_rate(*rate)));
+    let deployed = [lowest, "ours, ladder".into(), "ours, as shipped".into()].map(|ours| (ours, certified.clone()));
+    for (method, reading) in rates.iter().flat_map(of_rate).chain(deployed) {
+        let Some((ours, our_sums)) = find(&method, &reading) else { continue };
         for (theirs, their_sums) in all.iter().filter(|(m, _)| m.reading == reading && !m.method.starts_with("ours")) {
             let ratio = |drawn: &[usize]| {
                 let total = |sums: &[Sums]| drawn.iter().map(|ix| sums[*ix].granted).sum::<f64>();
@@ -267,7 +275,7 @@ fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms) -> Vec<Ratio> {
             found.push(Ratio {
                 ours: ours.method.clone(),
                 theirs: theirs.method.clone(),
-                reading: reading.into(),
+                reading: reading.clone(),
                 limit: ratio(&everyone),
                 interval: interval(our_sums.len(), ratio),
                 served: ours.served - theirs.served,

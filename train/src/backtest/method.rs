@@ -7,7 +7,7 @@ use plimsoll_model::forest::ONE;
 use plimsoll_model::money::Money;
 use plimsoll_model::time::Age;
 
-use super::Row;
+use super::{Row, ladder};
 
 /// A way of setting limits with one scalar, a step of its sequence.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub enum Method {
         /// Its name.
         name: String,
     },
+    /// Our ladder: the rung whose worth less λ times its risk is greatest, λ falling.
+    Ladder,
     /// Another's quantile, shifted: split conformal.
     Peer {
         /// By index.
@@ -46,8 +48,8 @@ const STEPS: u32 = 400;
 const AMOUNTS: u32 = 700;
 
 impl Method {
-    /// Every method.
-    pub fn all(terms: &Terms, peers: &[String]) -> Vec<Self> {
+    /// Every method, and the ladder if asked for.
+    pub fn all(terms: &Terms, peers: &[String], ladder: bool) -> Vec<Self> {
         let gap = |(level, ppm): (usize, &plimsoll_model::quantile::Ppm)| Self::Gap {
             level,
             name: format!("ours, gap {ppm}"),
@@ -56,6 +58,7 @@ impl Method {
         [Self::Full, Self::Oracle, Self::Flat, Self::Share, Self::History, Self::Formula]
             .into_iter()
             .chain(peers.iter().enumerate().map(peer))
+            .chain(ladder.then_some(Self::Ladder))
             .chain(terms.levels.iter().enumerate().map(gap))
             .collect()
     }
@@ -69,6 +72,7 @@ impl Method {
             Self::Share => "fixed fraction",
             Self::History => "account history",
             Self::Formula => "the seed's formula",
+            Self::Ladder => "ours, ladder",
             Self::Gap { name, .. } | Self::Peer { name, .. } => name,
         }
     }
@@ -84,6 +88,7 @@ impl Method {
             Self::Full | Self::Oracle => 1,
             Self::Flat | Self::Formula => AMOUNTS,
             Self::Share => STEPS + 1,
+            Self::Ladder => ladder::PRICES,
             Self::Peer { .. } => 2 * STEPS + 1,
             Self::History | Self::Gap { .. } => scales().len() as u32,
         }
@@ -106,6 +111,7 @@ impl Method {
             Self::Gap { level, .. } => {
                 scales()[step as usize].limit(w.balance, w.steps[level * w.headroom.len() + age])
             }
+            Self::Ladder => w.balance.scale_steps(row.ladder[age].share(step)),
             Self::Peer { ix, .. } => {
                 share(f64::from(row.peers[*ix][age]) + (f64::from(step) - f64::from(STEPS)) / f64::from(STEPS))
             }

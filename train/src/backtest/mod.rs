@@ -11,21 +11,27 @@
 //! *Certified*: the boldest that the betting test over accounts certifies. *Same rate*: the one scalar at which the
 //! method violates α of the test windows, so that methods can be compared at equal risk; it cannot be deployed.
 
+mod ladder;
 mod measure;
 mod method;
 
+use std::ops::Range;
 use std::path::Path;
 
 use plimsoll_datasets::Histories;
+use plimsoll_model::Money;
 use plimsoll_model::calibration::{Promise, Verdict, Violations};
 use plimsoll_model::policy::Policy;
+use plimsoll_model::quantile::Ppm;
+use plimsoll_model::time::Age;
 use rayon::prelude::*;
 
-use crate::boost::{TrainingSet, fit};
 use crate::calibrate::{Candidate, Log, Scored, candidate, cells, score};
 use crate::config::Config;
-use crate::run::{Progress, TrainError, examples, monotone_columns, sampling, terms};
-use crate::windows::{Window, take};
+use crate::run::{Progress, TrainError, examples, forest_of, sampling, terms};
+use crate::windows::{Window, mix, take};
+
+use ladder::Ladder;
 
 pub use measure::{Measured, Ratio};
 pub use method::Method;
@@ -37,6 +43,8 @@ pub(crate) struct Row {
     pub(crate) formula: Vec<u64>,
     /// What each peer says stays of the balance, at each age: `[peer][age]`.
     pub(crate) peers: Vec<Vec<f32>>,
+    /// What the ladder head says, at each age.
+    pub(crate) ladder: Vec<ladder::Steps>,
 }
 
 /// One fold.
@@ -64,6 +72,21 @@ pub struct Findings {
     pub ratios: Vec<Ratio>,
 }
 
+/// What is asked of a backtest, besides the configuration.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// Every account is tested in one of so many folds.
+    pub folds: u32,
+    /// Shares of violated windows at which methods are compared.
+    pub rates: Vec<Ppm>,
+    /// Also shows the mean of min(limit, this).
+    pub cap: Option<Money>,
+    /// Whether the ladder head is grown and compared, too: as much work again as everything else.
+    pub ladder: bool,
+    /// Others to compare with.
+    pub peers: Peers<'a>,
+}
+
 /// Which rows are written for peers, or where their answers are.
 #[derive(Clone, Copy, Debug)]
 pub enum Peers<'a> {
@@ -83,14 +106,13 @@ pub fn backtest(
     histories: &Histories,
     config: &Config,
     policy: &Policy,
-    folds: u32,
-    cap: Option<plimsoll_model::Money>,
-    peers: Peers<'_>,
+    asked: &Asked<'_>,
     progress: &dyn Progress,
 ) -> Result<Option<Findings>, TrainError> {
     config.validate()?;
     let ages = config.ages(policy)?;
-    let asked = terms(config, policy, &ages);
+    let terms = terms(config, policy, &ages);
+    let (folds, peers) = (asked.folds, asked.peers);
     let mut all = Vec::new();
     progress.stage("folds", u64::from(folds));
     for fold in 0..folds {
@@ -104,21 +126,21 @@ pub fn backtest(
             progress.at(u64::from(fold) + 1);
             continue;
         }
-        let forest =
-            fit(TrainingSet::new(rows.view(), &targets).monotone(&monotone_columns()), &config.boost, &|_| {})?;
+        let forest = forest_of(&rows, &targets, config, &|_| {})?;
+        let ladder = asked.ladder.then(|| Ladder::of(&rows, &targets, 2 * config.boost.trees)).transpose()?;
         let log = Log {
-            terms: asked.clone(),
+            terms: terms.clone(),
             choose: score(&forest, &windows.choose, &ages),
             calibrate: score(&forest, &windows.calibrate, &ages),
             test: Vec::new(),
         };
-        let shipped = cells(&log).iter().map(|c| (c.tier, candidate(c.rule, &asked))).collect();
+        let shipped = cells(&log).iter().map(|c| (c.tier, candidate(c.rule, &terms))).collect();
         let test = score(&forest, &windows.test, &ages);
         let mut answers = read(peers, fold, windows.calibrate.len() + windows.test.len(), ages.len())?;
         let of_test = answers.iter_mut().map(|peer| peer.split_off(windows.calibrate.len())).collect();
         all.push(Fold {
-            calibrate: rows_of(log.calibrate, &windows.calibrate, answers, &ages),
-            test: rows_of(test, &windows.test, of_test, &ages),
+            calibrate: rows_of(log.calibrate, &windows.calibrate, answers, ladder.as_ref(), &ages),
+            test: rows_of(test, &windows.test, of_test, ladder.as_ref(), &ages),
             shipped,
         });
         progress.at(u64::from(fold) + 1);
@@ -127,19 +149,22 @@ pub fn backtest(
         return Ok(None);
     }
     let names: &[String] = if let Peers::Read(_, names) = peers { names } else { &[] };
-    Ok(Some(measure::read(&all, &asked, &Method::all(&asked, names), cap)))
+    Ok(Some(measure::read(&all, &terms, &Method::all(&terms, names, asked.ladder), asked)))
 }
 
 fn rows_of(
     scored: Vec<Scored>,
     windows: &[Window],
     peers: Vec<Vec<Vec<f32>>>,
-    ages: &[plimsoll_model::time::Age],
+    ladder: Option<&Ladder>,
+    ages: &[Age],
 ) -> Vec<Row> {
     let mut peers: Vec<_> = peers.into_iter().map(Vec::into_iter).collect();
+    let mut climbed = windows.par_iter().map(|w| ladder.map(|l| l.steps(w, ages))).collect::<Vec<_>>().into_iter();
     let row = |(scored, window): (Scored, &Window)| Row {
         formula: ages.iter().map(|age| method::formula(&window.features, *age)).collect(),
         peers: peers.iter_mut().map(|p| p.next().unwrap_or_default()).collect(),
+        ladder: climbed.next().flatten().unwrap_or_default(),
         scored,
     };
     scored.into_iter().zip(windows).map(row).collect()
@@ -153,7 +178,7 @@ fn export(
     targets: &[i32],
     calibrate: &[Window],
     test: &[Window],
-    ages: &[plimsoll_model::time::Age],
+    ages: &[Age],
 ) -> Result<(), TrainError> {
     let one = plimsoll_model::forest::ONE as f32;
     let teach = rows.rows().into_iter().zip(targets).flat_map(|(row, y)| {
@@ -222,16 +247,20 @@ pub(crate) fn at_rate(firsts: &[Vec<u32>], candidates: u32, alpha: f64) -> u32 {
 
 /// The boldest candidate that certifies over accounts.
 pub(crate) fn certified(rows: &[Row], firsts: &[Vec<u32>], candidates: u32, alpha: f64, delta: f64) -> Option<u32> {
-    let accounts: Vec<usize> = rows.chunk_by(|a, b| a.scored.account == b.scored.account).map(<[Row]>::len).collect();
+    let mut accounts = Vec::new();
+    for same in rows.chunk_by(|a, b| a.scored.account == b.scored.account) {
+        let start = accounts.last().map_or(0, |(range, _): &(Range<usize>, u64)| range.end);
+        accounts.push((start..start + same.len(), mix(u64::from(same[0].scored.account))));
+    }
+    accounts.sort_by_key(|(_, order)| *order);
     let promise = Promise { alpha, money: None };
     let mut best = None;
     for candidate in 0..candidates {
         let of_age = |firsts: &Vec<u32>| {
-            let mut next = firsts.iter();
-            let count = |n: &usize| Violations {
-                violated: next.by_ref().take(*n).filter(|f| **f <= candidate).count() as u32,
+            let count = |(range, _): &(Range<usize>, u64)| Violations {
+                violated: firsts[range.clone()].iter().filter(|f| **f <= candidate).count() as u32,
                 missing: 0,
-                windows: *n as u32,
+                windows: range.len() as u32,
             };
             accounts.iter().map(count).collect::<Vec<Violations>>()
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use plimsoll_model::calibration::Target;
 use plimsoll_model::quantile::Ppm;
-use plimsoll_train::backtest::{Findings, Peers, backtest};
+use plimsoll_train::backtest::{Asked, Findings, Peers, backtest};
 
 use super::exit::Usage;
 use super::{Context, DataArgs, show, train};
@@ -38,6 +38,13 @@ pub(super) struct Args {
     /// Overrules the risk, parts per million.
     #[arg(long, value_name = "PPM")]
     alpha: Option<u32>,
+    /// Compares methods where each violates this share of test windows, parts per million: may be given several times.
+    /// The risk, when not given.
+    #[arg(long, value_name = "PPM")]
+    rate: Vec<u32>,
+    /// Compares the ladder head, too: one forest of the risk of every share of the balance. It takes some minutes.
+    #[arg(long)]
+    ladder: bool,
     /// Also shows the mean of min(limit, this), in major units.
     #[arg(long, value_name = "AMOUNT")]
     cap: Option<String>,
@@ -81,7 +88,13 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         (None, Some(dir)) => Peers::Read(dir, &args.peer),
         (None, None) => Peers::None,
     };
-    match backtest(&histories, &config, &policy, args.folds, cap, peers, &context.bars)? {
+    let rate = |ppm: &u32| Ppm::new(*ppm).map_err(|e| Usage(format!("--rate: {e}")));
+    let mut rates = args.rate.iter().map(rate).collect::<Result<Vec<Ppm>, Usage>>()?;
+    if rates.is_empty() {
+        rates.push(config.calibration.alpha);
+    }
+    let asked = Asked { folds: args.folds, rates, cap, ladder: args.ladder, peers };
+    match backtest(&histories, &config, &policy, &asked, &context.bars)? {
         Some(findings) => context.answer(&findings, || text(&findings, policy.currency)),
         None => context.answer(&serde_json::json!({ "exported": args.export }), || "Rows are written.".to_owned()),
     }
