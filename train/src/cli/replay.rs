@@ -334,22 +334,19 @@ fn lives(played: &[Played], currency: Currency) -> String {
 fn attacks(played: &[AttackPlayed], currency: Currency) -> String {
     let money = |v: f64| currency.show(Money::floor_at_zero(v.round() as i64));
     let signed = |v: f64| if v < 0.0 { format!("−{}", money(-v)) } else { money(v) };
-    let mut t = show::table(
-        &[
-            "an attacker, mean",
-            "tried",
-            "honest",
-            "got",
-            "over",
-            "at most",
-            "issuer lost",
-            "payees lost",
-            "what said no",
-        ],
-        1..8,
-    );
+    let head = [
+        "an attacker, mean",
+        "tried",
+        "not worth it",
+        "honest",
+        "got",
+        "over",
+        "at most",
+        "issuer lost",
+        "payees lost",
+    ];
+    let mut t = show::table(&head, 1..9);
     for a in played {
-        let said: Vec<&str> = a.stopped.keys().map(String::as_str).collect();
         let bound = if a.beyond_bound > 0 {
             format!("{} BROKEN by {}", money(a.bound), a.beyond_bound)
         } else {
@@ -358,16 +355,24 @@ fn attacks(played: &[AttackPlayed], currency: Currency) -> String {
         t.add_row([
             a.attack.name().to_owned(),
             a.attackers.to_string(),
+            a.passed_over.to_string(),
             money(a.honest),
             money(a.got.value),
             signed(a.over.value),
             bound,
             money(a.issuer_lost.value),
             money(a.payee_lost.value),
-            said.join("; "),
         ]);
     }
-    t.to_string()
+    let mut text = format!("{t}\n What said no, and to how many where not to all:");
+    for a in played {
+        let said = a.stopped.iter().map(|(what, n)| match *n == a.attackers as u64 {
+            true => what.clone(),
+            false => format!("{what} ({n})"),
+        });
+        text += &format!("\n {}: {}", a.attack.name(), said.collect::<Vec<_>>().join("; "));
+    }
+    text
 }
 
 fn difference_table(ours: &Outcome, theirs: &Outcome, differ: &[Difference], currency: Currency) -> String {

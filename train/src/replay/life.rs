@@ -145,8 +145,8 @@ enum Act {
 struct Window {
     from: UtcSeconds,
     until: UtcSeconds,
-    /// Nobody settles before.
-    quiet_until: UtcSeconds,
+    /// Nobody hands anything in from the first instant to the second.
+    quiet: (UtcSeconds, UtcSeconds),
     acts: Vec<(UtcSeconds, Act)>,
     draw: Draw,
 }
@@ -232,7 +232,7 @@ impl<'a> Life<'a> {
             let back = self.outage.plus(i64::from(self.config.outage_h) * 3_600);
             let from = told(self.outage.plus(-self.config.sync.seconds(syncs.of(0))));
             if from >= begins && from.plus(self.reach()) <= until && back > from {
-                self.window(from, told(back), back, syncs.of(0))?;
+                self.window(from, told(back), (self.outage, back), syncs.of(0))?;
             }
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl<'a> Life<'a> {
                 next = told(from.plus(self.reach()));
             }
             next = if next > from { next } else { told(from.plus(DAY)) };
-            self.window(from, next, from, syncs.of(k))?;
+            self.window(from, next, (from, from), syncs.of(k))?;
             from = next;
         }
         Ok(())
@@ -259,7 +259,7 @@ impl<'a> Life<'a> {
         &mut self,
         from: UtcSeconds,
         until: UtcSeconds,
-        quiet: UtcSeconds,
+        quiet: (UtcSeconds, UtcSeconds),
         draw: Draw,
     ) -> Result<(), ReplayError> {
         self.book.to(from);
@@ -271,7 +271,7 @@ impl<'a> Life<'a> {
         let lifetime = self.config.lifetime_before + self.book.count();
         self.phone.sync(&mut self.record, balance, &features, lifetime, from)?;
         self.count_headroom(from);
-        let mut window = Window { from, until, quiet_until: quiet, acts: self.acts(from, until, draw), draw };
+        let mut window = Window { from, until, quiet, acts: self.acts(from, until, draw), draw };
         let lost = self.go(&mut window)?;
         self.lived.lost += u32::from(lost);
         Ok(())
@@ -367,7 +367,8 @@ impl<'a> Life<'a> {
             Scenario::Slow => payment.exp,
             _ => {
                 let payee = payment.iat.plus(self.config.settlement.seconds(draw)).min(payment.exp);
-                payee.max(window.quiet_until).min(window.until)
+                let (from, until) = window.quiet;
+                (if payee < from { payee } else { payee.max(until) }).min(window.until)
             }
         };
         (at, payment.number)
