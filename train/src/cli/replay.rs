@@ -376,8 +376,10 @@ fn attacks(played: &[AttackPlayed], currency: Currency) -> String {
 }
 
 fn difference_table(ours: &Outcome, theirs: &Outcome, differ: &[Difference], currency: Currency) -> String {
-    let name =
-        |o: &Outcome| format!("{} {} ({})", o.model_id, o.model_version, o.model_sha256.get(..8).unwrap_or_default());
+    let name = |o: &Outcome| {
+        let (hash, [alpha, ..]) = (o.model_sha256.get(..8).unwrap_or_default(), o.promised_ppm);
+        format!("{} {} ({hash}, α {})", o.model_id, o.model_version, percent(f64::from(alpha) / 1e6))
+    };
     let mut t = show::table(&["scenario", "tier", "figure", "ours", "theirs", "difference [95 %]"], 3..6);
     for d in differ {
         let share = matches!(d.figure, "demand served" | "declines" | "utilisation" | "lost windows");

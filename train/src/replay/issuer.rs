@@ -317,8 +317,12 @@ impl Record {
             .fold([0; 3], |[c, d, o], (_, s)| [c + s.credited.minor(), d + s.debited.minor(), o + s.overdraft.minor()])
     }
 
-    /// Settled under a grant, and the most that it could cover.
+    /// Settled under a grant, and the most that it could cover: counted again from the payments themselves.
     pub(super) fn of_grants(&self) -> impl Iterator<Item = (Money, Money)> {
-        self.grants.values().map(|(grant, settled)| (*settled, grant.ceiling(grant.iat).amount()))
+        self.grants.iter().map(|(jti, (grant, _))| {
+            let under = self.judged.values().filter(|(payment, _)| payment.grant == *jti);
+            let settled = under.fold(Money::ZERO, |sum, (_, s)| sum.saturating_add(s.credited));
+            (settled, grant.ceiling(grant.iat).amount())
+        })
     }
 }
