@@ -154,7 +154,9 @@ fn history_becomes_a_certified_model_that_the_edge_evaluates() {
         .expect("starts");
     std::thread::sleep(Duration::from_millis(700));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
-    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    // No code: a machine so busy that it was stopped before it could listen, and had made nothing.
+    let code = child.wait().expect("ends").code();
+    assert!(matches!(code, Some(130) | None), "{code:?}");
     assert!(listing(&at.join("scratch")).is_empty(), "wherever it was stopped");
     assert!(!listing(at).iter().any(|n| n.contains("stopped")), "{:?}", listing(at));
 
