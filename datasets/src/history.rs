@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::Progress;
 use crate::chain::{self, Balance};
 use crate::error::{BadRow, LoadError, Reason};
+use crate::groups::Groups;
 use crate::report::LoadReport;
 use crate::source::{OnBadRow, Resolution, Row, Source};
 
@@ -32,6 +33,8 @@ pub struct Histories {
     pub resolution: Resolution,
     /// What reading cost.
     pub report: LoadReport,
+    /// What the source says of the accounts beyond the vocabulary: not hashed, for nothing is learned from it.
+    pub groups: Groups,
     accounts: Vec<Account>,
     rows: Vec<Transaction>,
     ranges: Vec<Range<usize>>,
@@ -171,7 +174,8 @@ impl Histories {
         report.accounts = accounts.len() as u64;
         report.accounts_with_rows = ranges.iter().filter(|r| !r.is_empty()).count() as u64;
         let (currency, offset, resolution) = (source.currency(), source.offset(), source.resolution());
-        Ok(Self { currency, offset, resolution, report, accounts, rows, ranges })
+        let groups = source.groups();
+        Ok(Self { currency, offset, resolution, report, groups, accounts, rows, ranges })
     }
 
     /// Histories that are grouped and sorted already: each account with its rows, in order.
@@ -194,7 +198,16 @@ impl Histories {
             accounts_with_rows: ranges.iter().filter(|r: &&Range<usize>| !r.is_empty()).count() as u64,
             ..LoadReport::default()
         };
-        Self { currency, offset, resolution: Resolution::Instant, report, accounts, rows, ranges }
+        Self {
+            currency,
+            offset,
+            resolution: Resolution::Instant,
+            report,
+            groups: Groups::default(),
+            accounts,
+            rows,
+            ranges,
+        }
     }
 
     /// How many accounts.

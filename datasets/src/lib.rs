@@ -17,6 +17,8 @@
 
 pub mod error;
 
+pub mod groups;
+
 pub mod source;
 
 pub mod synth;
@@ -42,6 +44,7 @@ pub mod describe;
 pub mod write;
 
 pub use error::{BadRow, LoadError, Reason};
+pub use groups::Groups;
 pub use history::Histories;
 pub use input::{Format, Input, open};
 pub use report::LoadReport;

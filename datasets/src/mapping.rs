@@ -225,6 +225,10 @@ pub struct Accounts {
     /// Balance before the first transaction, in the unit of the amounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<String>,
+    /// Columns by which reports compare how accounts fare, like a region; words, or numbers that are cut in fifths. No model
+    /// ever sees them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// The tier of accounts that have none or are not listed.
     #[serde(default)]
     pub default_tier: Tier,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Balance;
 use crate::error::LoadError;
+use crate::groups::Groups;
 
 /// How finely a source tells the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +56,10 @@ pub trait Source {
     fn next_row(&mut self) -> Option<Result<Row, LoadError>>;
     /// The accounts met so far; grows while reading.
     fn accounts(&self) -> &[Account];
+    /// What the source says of them beyond the vocabulary.
+    fn groups(&self) -> Groups {
+        Groups::default()
+    }
     /// Whether `opening_minor` of the accounts is the source's own statement, not to be rebuilt from recorded balances.
     fn knows_openings(&self) -> bool;
     /// The one currency of all amounts.

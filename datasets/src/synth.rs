@@ -31,6 +31,7 @@ pub use person::{Adversary, User};
 
 use crate::chain::Balance;
 use crate::error::LoadError;
+use crate::groups::Groups;
 use crate::history::Histories;
 use crate::source::{Resolution, Row, Source};
 use village::Village;
@@ -146,15 +147,19 @@ fn spread(weights: &[u8; 24]) -> [u8; 256] {
 /// `BadConfig` naming the key.
 pub fn histories(config: &Config) -> Result<Histories, LoadError> {
     let generator = Generator::new(config)?;
+    let mut groups = User::groups();
     let parts = (0..generator.blocks()).flat_map(|index| {
         let mut block = Block::new();
         generator.block(index, &mut block);
+        block.users.iter().for_each(|user| user.join(&mut groups));
         block.users.into_iter().zip(block.rows).map(|(user, rows)| {
             let rows: Box<dyn Iterator<Item = Transaction>> = Box::new(rows.into_iter().map(|r| r.transaction));
             (user.account, rows)
         })
     });
-    Ok(Histories::from_sorted(config.programme.currency(), config.programme.offset(), parts))
+    let mut histories = Histories::from_sorted(config.programme.currency(), config.programme.offset(), parts);
+    histories.groups = groups;
+    Ok(histories)
 }
 
 /// The generator as a source: rows account by account, a block in memory at a time.
@@ -166,6 +171,7 @@ pub struct Stream {
     at: (usize, usize),
     base: usize,
     accounts: Vec<Account>,
+    groups: Groups,
     line: u64,
 }
 
@@ -176,7 +182,16 @@ impl Stream {
     /// `BadConfig` naming the key.
     pub fn new(config: &Config) -> Result<Self, LoadError> {
         let generator = Generator::new(config)?;
-        Ok(Self { generator, block: Block::new(), next_block: 0, at: (0, 0), base: 0, accounts: Vec::new(), line: 0 })
+        Ok(Self {
+            generator,
+            block: Block::new(),
+            next_block: 0,
+            at: (0, 0),
+            base: 0,
+            accounts: Vec::new(),
+            groups: User::groups(),
+            line: 0,
+        })
     }
 }
 
@@ -191,7 +206,10 @@ impl Source for Stream {
                 self.base = self.accounts.len();
                 self.generator.block(self.next_block, &mut self.block);
                 self.next_block += 1;
-                self.accounts.extend(self.block.users.iter().map(|user| user.account.clone()));
+                for user in &self.block.users {
+                    self.accounts.push(user.account.clone());
+                    user.join(&mut self.groups);
+                }
                 self.at = (0, 0);
                 continue;
             }
@@ -212,6 +230,9 @@ impl Source for Stream {
     }
     fn accounts(&self) -> &[Account] {
         &self.accounts
+    }
+    fn groups(&self) -> Groups {
+        self.groups.clone()
     }
     fn knows_openings(&self) -> bool {
         true

@@ -21,6 +21,7 @@ use plimsoll_model::{Account, Channel, Currency, Flow, Kind, Settlement, Tier, T
 
 use crate::chain::Balance;
 use crate::error::{LoadError, Reason};
+use crate::groups::Groups;
 use crate::mapping::{Accounts, Convention, Mapping};
 use crate::source::{Resolution, Row, Source};
 use crate::table::cells::Cells;
@@ -37,6 +38,7 @@ pub struct Table {
     default_tier: Tier,
     accounts: Vec<Account>,
     index: HashMap<Box<str>, u32>,
+    groups: Groups,
     knows_openings: bool,
     /// Refused rows of the accounts file, handed out before the first transaction.
     refused: VecDeque<LoadError>,
@@ -85,6 +87,7 @@ impl Table {
             default_tier: mapping.accounts.as_ref().map_or(Tier::default(), |a| a.default_tier),
             accounts: Vec::new(),
             index: HashMap::new(),
+            groups: Groups::default(),
             knows_openings: mapping.accounts.as_ref().is_some_and(|a| a.opening.is_some()),
             refused: VecDeque::new(),
             mapping,
@@ -102,6 +105,8 @@ impl Table {
         let opened = cells.maybe(columns.opened.as_deref())?;
         let tier = cells.maybe(columns.tier.as_deref())?;
         let opening = cells.maybe(columns.opening.as_deref())?;
+        let grouped: Vec<usize> = columns.groups.iter().map(|name| cells.column(name)).collect::<Result<_, _>>()?;
+        self.groups = Groups::of(columns.groups.clone());
         loop {
             match cells.advance() {
                 Ok(false) => return Ok(()),
@@ -112,8 +117,13 @@ impl Table {
                 }
                 Err(error) => return Err(error),
             }
-            match self.read_account(&cells, name, opened, tier, opening) {
-                Ok(account) => {
+            let words = || -> Result<Vec<String>, LoadError> {
+                grouped.iter().map(|column| cells.read(*column, |v| Ok(v.with_text(str::to_owned)))).collect()
+            };
+            let read = self.read_account(&cells, name, opened, tier, opening);
+            match read.and_then(|account| Ok((account, words()?))) {
+                Ok((account, words)) => {
+                    self.groups.push(words.iter().map(String::as_str));
                     self.index.insert(account.name.as_str().into(), self.accounts.len() as u32);
                     self.accounts.push(account);
                 }
@@ -352,6 +362,9 @@ impl Source for Table {
     }
     fn accounts(&self) -> &[Account] {
         &self.accounts
+    }
+    fn groups(&self) -> Groups {
+        self.groups.clone()
     }
     fn knows_openings(&self) -> bool {
         self.knows_openings

@@ -31,7 +31,7 @@ use crate::input::DATA_FILE;
 use crate::mapping::{Accounts, AmountUnit, Columns, IdUnit, Kinds, Mapping, PlaceUnit, Sign, Time, Units};
 use crate::report::LoadReport;
 use crate::source::{OnBadRow, Resolution, Source};
-use crate::synth::{Block, Config, Generator};
+use crate::synth::{Block, Config, Generator, User};
 use sheet::{Rows, Users};
 
 pub use staging::{Staging, partial_path};
@@ -114,7 +114,7 @@ pub fn write_dataset(
     }
     report.accounts = source.accounts().len() as u64;
     users.finish()?;
-    write_mapping(&staging, format, source.currency(), source.offset(), source.resolution())?;
+    write_mapping(&staging, format, source.currency(), source.offset(), source.resolution(), &[])?;
     staging.commit()?;
     Ok(report)
 }
@@ -163,7 +163,7 @@ pub fn write_generated(
     rows.finish()?;
     users.finish()?;
     let programme = config.programme;
-    write_mapping(&staging, format, programme.currency(), programme.offset(), Resolution::Instant)?;
+    write_mapping(&staging, format, programme.currency(), programme.offset(), Resolution::Instant, &User::GROUPS)?;
     staging.commit()?;
     Ok(made)
 }
@@ -182,6 +182,7 @@ fn write_mapping(
     currency: Currency,
     offset: UtcOffset,
     resolution: Resolution,
+    groups: &[&str],
 ) -> Result<(), LoadError> {
     let some = |name: &str| Some(name.to_owned());
     let mapping = Mapping {
@@ -213,6 +214,7 @@ fn write_mapping(
             opened: some("opened_at"),
             tier: some("tier"),
             opening: some("opening_minor"),
+            groups: groups.iter().map(|g| (*g).to_owned()).collect(),
             default_tier: Tier::default(),
         }),
         file: PathBuf::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::archetype::{Archetype, Pay, Profile};
 use super::config::{Config, Programme};
 use super::random::Random;
+use crate::groups::Groups;
 
 /// What the generator knows of a wallet, and a model must find out.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,21 @@ pub struct User {
     pub devices: u8,
     /// What kind of adversary, if one.
     pub adversary: Option<Adversary>,
+}
+
+impl User {
+    /// Of users, none yet: by what reports compare them.
+    pub(crate) fn groups() -> Groups {
+        Groups::of(Self::GROUPS.map(str::to_owned).to_vec())
+    }
+
+    /// The columns of the users file that those are.
+    pub(crate) const GROUPS: [&str; 2] = ["archetype", "monthly_income_minor"];
+
+    /// Adds this one.
+    pub(crate) fn join(&self, groups: &mut Groups) {
+        groups.push([self.archetype.name(), self.monthly_income_minor.to_string().as_str()]);
+    }
 }
 
 /// A way of cheating with offline payments.
