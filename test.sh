@@ -43,6 +43,8 @@ cargo test -p plimsoll-serve --features https,otlp --test cli
 edge/bindings-test.sh
 # The console as people use it, in Chromium.
 serve/console-test.sh
+# The report as it is read, on a desk, on a phone and on paper.
+train/report-test.sh
 # What the service's description allows, and what it does not; a long run is `serve/schemathesis.sh 600`.
 serve/schemathesis.sh 20
 

@@ -1,7 +1,7 @@
 //! The run directory: `config.toml`, `model.onnx`, `policy.json`, `golden.json`, `release.json` (manifest and certificate),
-//! `certificate.json` (the certificate alone, canonical), `calibration.csv` (what it is derived from), `metrics.json` and
-//! `report.html`: everything that publishing and checking need. What came of the checks is added later: `check.json`, and
-//! `override.json` where a risk officer signed for what did not pass.
+//! `certificate.json` (the certificate alone, canonical), `calibration.csv` (what it is derived from), `metrics.json`,
+//! `accounts.csv` (who was tested) and `report.html`: everything that publishing and checking need. What came of the checks
+//! is added later: `check.json`, and `override.json` where a risk officer signed for what did not pass.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use plimsoll_datasets::write::Staging;
 use plimsoll_model::artifact::Release;
 use plimsoll_model::policy::Policy;
 
+use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::publish::put;
 use crate::run::{Run, TrainError};
@@ -21,7 +22,8 @@ impl Run {
     /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
     pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
         let staging = Staging::new(dir)?;
-        for (name, bytes) in self.files().into_iter().chain([("report.html", report::html(self).into_bytes())]) {
+        let read = [("accounts.csv", self.accounts.write()), ("report.html", report::html(self, None).into_bytes())];
+        for (name, bytes) in self.files().into_iter().chain(read) {
             let path = staging.path().join(name);
             std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
         }
@@ -62,6 +64,7 @@ impl Run {
             model: read("model.onnx")?,
             golden: read("golden.json")?,
             metrics: serde_json::from_slice(&read("metrics.json")?).map_err(|e| bad("metrics.json", e.to_string()))?,
+            accounts: Accounts::read(&read("accounts.csv")?).map_err(|e| bad("accounts.csv", e))?,
             release,
             log,
         })

@@ -21,11 +21,21 @@ pub mod windows;
 
 pub mod study;
 
+pub mod vigil;
+
 pub mod backtest;
 
 pub mod run;
 
 pub mod log;
+
+pub mod accounts;
+
+pub mod effects;
+
+pub mod drift;
+
+pub mod gaps;
 
 pub mod metrics;
 

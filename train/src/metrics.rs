@@ -1,21 +1,28 @@
 //! What a run did, measured on accounts and times that took no part in it: for the report and for machines.
 
 use plimsoll_model::Tier;
-use plimsoll_model::artifact::{Cell, Rule};
+use plimsoll_model::artifact::Cell;
 use plimsoll_model::features::Feature;
 use plimsoll_model::forest::{Forest, ONE, uncross};
+use plimsoll_model::money::Money;
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::Age;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::boost::pinball;
-use crate::calibrate::{Candidate, Family, Group, Log, Outcome, candidate};
+use crate::calibrate::{Candidate, Family, Glance, Group, Log, Outcome, candidate};
 use crate::config::Config;
+use crate::drift::{Shift, shifts};
+use crate::effects::{Effects, shipped_level};
 use crate::importance::splits;
+use crate::run::examples;
 use crate::windows::{Skipped, Windows};
 
-/// Everything the report shows. Amounts in minor units.
+/// Points of a frontier.
+const POINTS: usize = 60;
+
+/// What the report shows beyond the log. Amounts in minor units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Windows that taught, calibrated, tested.
@@ -40,12 +47,23 @@ pub struct Metrics {
     pub overall: Comparison,
     /// Each tier.
     pub tiers: Vec<(Tier, Comparison)>,
-    /// `(violation, mean limit)` as the scalar of a family moves, on the test split.
-    pub frontier_model: Vec<(f64, f64)>,
-    /// The same for a fixed share of the balance.
-    pub frontier_fraction: Vec<(f64, f64)>,
+    /// Each way of setting limits as its scalar moves, on the test split.
+    pub frontier: Vec<Frontier>,
+    /// What the forest's lowest shipped level answers to.
+    pub effects: Effects,
+    /// How far features moved until the test days, most first.
+    pub shifts: Vec<Shift>,
     /// Split gain is not kept; this is how often each feature is split on, most first.
     pub splits: Vec<(String, usize)>,
+}
+
+/// One way of setting limits, from nothing to everything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frontier {
+    /// Its name.
+    pub name: String,
+    /// As its scalar rises.
+    pub points: Vec<Glance>,
 }
 
 /// Loss of one level.
@@ -110,22 +128,20 @@ impl Metrics {
             }
         };
         let everyone = Group::of(&log.test, None, terms);
-        let frontier = |family: Family| -> Vec<(f64, f64)> {
-            let all = family.candidates();
-            let step = (all.len() / 60).max(1);
-            let point = |c: &Candidate| {
-                let o = everyone.outcome(&|_| *c);
-                (o.violation, o.mean_limit)
-            };
+        let frontier = |name: String, all: &[Candidate]| {
+            let step = (all.len() / POINTS).max(1);
             let chosen: Vec<Candidate> = all.iter().rev().step_by(step).rev().copied().collect();
-            chosen.par_iter().map(point).collect()
+            Frontier { name, points: chosen.par_iter().map(|c| everyone.glance(&|_| *c)).collect() }
         };
-        // The level that ships in most tiers stands for the model.
-        let ships = |level: usize| {
-            let of = |c: &&Cell| matches!(c.rule, Rule::Gap { level: l, .. } if terms.levels.get(level) == Some(&l));
-            cells.iter().filter(of).count()
-        };
-        let level = (0..terms.levels.len()).rev().max_by_key(|l| ships(*l)).unwrap_or(0);
+        let largest = log.test.iter().map(|w| w.balance).max().unwrap_or(Money::ZERO);
+        let cap = terms.tiers.iter().filter_map(|t| t.cap).max().unwrap_or(largest).min(largest);
+        let amount = |k: usize| Candidate::Flat(Money::floor_at_zero((cap.minor() * k as u64 / POINTS as u64) as i64));
+        let families = Family::all(terms.levels.len());
+        let frontiers = std::iter::once(frontier("flat amount".into(), &(0..=POINTS).map(amount).collect::<Vec<_>>()))
+            .chain(families.iter().map(|family| frontier(family.name(terms), &family.candidates())))
+            .collect();
+        let level = shipped_level(cells, &config.boost.levels);
+        let (unseen, _) = examples(&windows.test, &terms.ages);
         let (pinball, reliability) = coverage(forest, windows, &terms.ages, config);
         let accounts = |w: &[crate::windows::Window]| w.chunk_by(|a, b| a.account == b.account).count();
         let mut split_on: Vec<(String, usize)> =
@@ -143,8 +159,9 @@ impl Metrics {
             reliability,
             overall: compare(None),
             tiers: terms.tiers.iter().map(|t| (t.tier, compare(Some(t.tier)))).collect(),
-            frontier_model: frontier(Family::Gap { level }),
-            frontier_fraction: frontier(Family::Share),
+            frontier: frontiers,
+            effects: Effects::of(forest, &config.boost.levels, level, &unseen),
+            shifts: shifts(windows),
             splits: split_on,
         }
     }

@@ -19,6 +19,7 @@ use plimsoll_model::policy::{Policy, TierRules};
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::{Age, UtcSeconds};
 
+use crate::accounts::Accounts;
 use crate::boost::{FitError, TrainingSet, fit};
 use crate::calibrate::{Feasible, Log, derive, score, verify};
 use crate::config::{Config, ConfigError, SplitConfig};
@@ -141,6 +142,8 @@ pub struct Run {
     pub log: Log,
     /// What it did on the test split.
     pub metrics: Metrics,
+    /// Who was in it.
+    pub accounts: Accounts,
 }
 
 /// Trains, proves, calibrates and tests.
@@ -295,7 +298,8 @@ fn run(
         monotone,
     };
     let release = Release { manifest, certificate };
-    Ok(Run { config: config.clone(), policy: policy.clone(), model, golden, release, log, metrics })
+    let accounts = Accounts::of(histories, &windows.test);
+    Ok(Run { config: config.clone(), policy: policy.clone(), model, golden, release, log, metrics, accounts })
 }
 
 /// What is asked of a model, before there is one.

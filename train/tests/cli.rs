@@ -62,6 +62,42 @@ alpha = 50_000
 windows_per_account = 6
 ";
 
+/// Of `runs/one`, and of `runs/two` which is the same.
+#[track_caller]
+fn reports_stand_alone_and_follow_from_the_run(at: &Path) {
+    let read = |path: &str| std::fs::read_to_string(at.join(path)).expect(path);
+    works(at, &["report", "runs/one", "--out", "again.html"]);
+    let html = read("again.html");
+    assert!(html == read("runs/one/report.html"), "training and reporting write the same bytes");
+    let outward = ["http://", "https://", "<script", "<link", "src=", "url(", "@import"];
+    let html_only = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    for word in outward {
+        assert!(!html_only.contains(word), "{word} leaves the file");
+    }
+    for words in ["archetype", "monthly income", "tenure", "Sign-off", "1/δ = 20", "never lowers the prediction"] {
+        assert!(html.contains(words), "{words}");
+    }
+    let against = ["report", "runs/two", "--against", "runs/one", "--out", "against.html", "--json"];
+    let said: serde_json::Value = serde_json::from_str(&works(at, &against)).expect("JSON");
+    let of = |figure: &str| said["against"][figure].as_f64().expect("a number");
+    assert_eq!((of("limit"), of("served")), (1.0, 0.0), "a run beside itself");
+    assert!(of("accounts") > 50.0 && read("against.html").contains("1.000 × the other"));
+    assert_eq!(said["gaps"]["by"].as_array().map(|by| by.len()), Some(6), "{}", said["gaps"]);
+
+    // Nobody signs numbers that do not follow, or a run of which a part is damaged.
+    std::fs::create_dir(at.join("forged")).expect("makes");
+    for file in listing(&at.join("runs/one")) {
+        std::fs::copy(at.join("runs/one").join(&file), at.join("forged").join(&file)).expect("copies");
+    }
+    let kinder = read("forged/release.json").replacen("\"violation_ppm\": ", "\"violation_ppm\": 1", 1);
+    std::fs::write(at.join("forged/release.json"), kinder).expect("writes");
+    refuses(at, &["report", "forged"], 6, &["violation_ppm"]);
+    assert!(read("forged/report.html") == html, "the old report stays");
+    std::fs::write(at.join("forged/accounts.csv"), "account,age\n").expect("writes");
+    refuses(at, &["report", "forged"], 3, &["accounts.csv"]);
+    std::fs::remove_dir_all(at.join("forged")).expect("removes");
+}
+
 #[test]
 fn history_becomes_a_certified_model_that_the_edge_evaluates() {
     let dir = temporary();
@@ -84,6 +120,7 @@ fn history_becomes_a_certified_model_that_the_edge_evaluates() {
         assert!(read("one") == read("two"), "{file} depends on the number of threads");
     }
     assert!(works(at, &["inspect", "runs/one", "--recheck"]).contains("follows from calibration.csv"));
+    reports_stand_alone_and_follow_from_the_run(at);
     let verify = ["certificate", "verify", "--certificate", "forged.json", "--log", "runs/one/calibration.csv"];
     assert!(works(at, &["certificate", "verify", "runs/one"]).contains("every number follows"));
     let honest = std::fs::read_to_string(at.join("runs/one/certificate.json")).expect("reads");

@@ -8,6 +8,7 @@ use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::Age;
 use plimsoll_model::transaction::Tier;
 use plimsoll_train::study::{Findings, Population};
+use plimsoll_train::vigil::{delay, false_alarms};
 
 fn terms(alpha: u32) -> Terms {
     let ppm = |v| Ppm::new(v).expect("a level");
@@ -41,5 +42,21 @@ fn a_study_of_too_few_accounts_certifies_nothing() {
     let population = Population::generated(terms(5_000), 1_000, 4, 2);
     for found in population.study(5, 100, 500, &|_| {}) {
         assert_eq!((found.certified, found.kept), (0, 0.0), "633 accounts are needed: {found:?}");
+    }
+}
+
+/// `cargo run --release -p plimsoll-benches --bin alarm` is the same with 1,000 streams and more rates.
+#[test]
+fn the_alarm_is_as_rare_as_said_and_not_much_later_than_who_knew_the_rate() {
+    let ppm = |v| Ppm::new(v).expect("a level");
+    let (alpha, delta, streams) = (ppm(5_000), ppm(50_000), 300);
+    let sounded = false_alarms(alpha, delta, streams);
+    assert!(sounded <= Findings::band(streams as u32, 0.05) as usize, "{sounded} of {streams}");
+    assert!(sounded > 0, "it looks away");
+    for (times, optimum, ratio_max) in [(2, 1_541.0, 1.5), (4, 233.3, 1.6)] {
+        let found = delay(alpha, delta, times, streams);
+        // ln 20 / KL, worked out apart.
+        assert!((found.optimum - optimum).abs() < 0.5, "{found:?}");
+        assert!(found.mean < ratio_max * found.optimum && found.mean > 0.8 * found.optimum, "{found:?}");
     }
 }

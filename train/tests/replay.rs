@@ -65,6 +65,7 @@ fn reckless() -> Evaluator {
         Golden::record(&forest, levels, &release.certificate, policy.currency, policy.utc_offset_min).to_json();
     release.manifest.golden_sha256 = sha256_hex(&golden);
     ready(&Run {
+        accounts: run.accounts.clone(),
         config: run.config.clone(),
         policy: run.policy.clone(),
         model: run.model.clone(),
@@ -250,6 +251,7 @@ fn what_cannot_be_played_is_refused_with_what_to_do() {
     let says = refuse(&Ledger::last_days(history(), 30), &never);
     assert!(says.contains("sync"), "{says}");
     let torn = Run {
+        accounts: trained().accounts.clone(),
         model: b"no model".to_vec(),
         config: trained().config.clone(),
         policy: trained().policy.clone(),

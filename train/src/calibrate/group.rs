@@ -23,7 +23,12 @@ pub struct Group<'a> {
 impl<'a> Group<'a> {
     /// The windows of `tier`, or all of them.
     pub fn of(windows: &'a [Scored], tier: Option<Tier>, terms: &'a Terms) -> Self {
-        let windows: Vec<&Scored> = windows.iter().filter(|w| tier.is_none_or(|t| w.tier == t)).collect();
+        Self::among(windows.iter().filter(|w| tier.is_none_or(|t| w.tier == t)), terms)
+    }
+
+    /// These windows; those of one account are neighbours.
+    pub fn among(windows: impl Iterator<Item = &'a Scored>, terms: &'a Terms) -> Self {
+        let windows: Vec<&Scored> = windows.collect();
         let cap = |tier| terms.tiers.iter().find(|t| t.tier == tier).and_then(|t| t.cap).unwrap_or(Money::MAX);
         let mut accounts = Vec::new();
         let mut start = 0;
@@ -173,6 +178,18 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// The same at a glance, without intervals: for hundreds of candidates.
+    pub fn glance(&self, rule: &dyn Fn(Tier) -> Candidate) -> Glance {
+        let mean = |age: &Vec<Violations>| age.iter().map(|v| v.share()).sum::<f64>() / age.len().max(1) as f64;
+        let violation = self.violations(rule).iter().map(mean).fold(0.0, f64::max);
+        let total = self.accounts.iter().fold(Sums::default(), |sum, range| sum.plus(&self.sums(range.clone(), rule)));
+        Glance {
+            violation,
+            mean_limit: total.granted / total.points.max(1.0),
+            served: if total.asked > 0.0 { total.met / total.asked } else { 1.0 },
+        }
+    }
+
     fn sums(&self, range: Range<usize>, rule: &dyn Fn(Tier) -> Candidate) -> Sums {
         let mut sums = Sums::default();
         for ix in range {
@@ -195,6 +212,17 @@ impl<'a> Group<'a> {
         }
         sums
     }
+}
+
+/// A point of the frontier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Glance {
+    /// Mean over accounts of the share of violated windows, at the worst age.
+    pub violation: f64,
+    /// Mean limit, minor units.
+    pub mean_limit: f64,
+    /// Share of demand that fits under the limit.
+    pub served: f64,
 }
 
 /// Sums over the windows and ages of an account.

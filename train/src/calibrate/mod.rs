@@ -27,7 +27,7 @@ use crate::windows::Window;
 pub(crate) use certify::cells;
 pub use certify::{Feasible, candidate, derive, tested};
 pub use family::{Candidate, Family};
-pub use group::{Group, Outcome};
+pub use group::{Glance, Group, Outcome};
 pub use verify::{Difference, verify};
 
 /// A window with what the forest says of it: one line of the calibration log.

@@ -2,21 +2,16 @@
 
 use std::path::PathBuf;
 
-use plimsoll_model::artifact::{Cell, Rule};
-use plimsoll_model::attribution::{Attributor, Covers};
 use plimsoll_model::features::FEATURES;
-use plimsoll_model::forest::ONE;
 use plimsoll_model::onnx::ModelFile;
 use plimsoll_model::quantile::Ppm;
+use plimsoll_train::effects::{shipped_level, sizes};
 use plimsoll_train::importance::{Loss, gains, permutation, splits};
 use plimsoll_train::run::{self, Run, TrainError};
 use serde_json::json;
 
 use super::exit::Usage;
 use super::{Context, DataArgs, show};
-
-/// Rows whose attributions are averaged: a thousand settle the order, and one takes up to a millisecond.
-const ATTRIBUTED: usize = 1_000;
 
 #[derive(clap::Args)]
 #[command(after_help = "Example: plimsoll importance --run runs/first --data wallets\n\
@@ -44,7 +39,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let forest = ModelFile::decode(&run.model).map_err(|e| bad(e.to_string()))?.forest;
     let level = match args.level {
         Some(ppm) => Ppm::new(ppm).map_err(|e| Usage(format!("--level: {e}")))?,
-        None => shipped_level(&run),
+        None => shipped_level(&run.release.certificate.cells, &run.config.boost.levels),
     };
     let output = run.config.boost.levels.iter().position(|l| *l == level);
     let output =
@@ -61,7 +56,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let splits = splits(&forest, output);
     let gains = gains(&forest, output, taught.view(), &taught_targets, loss);
     let worse = permutation(&forest, output, unseen.view(), &unseen_targets, loss, args.seed, args.repeats);
-    let attributed = mean_attribution(&forest, output, &unseen);
+    let attributed = sizes(&forest, output, &unseen);
 
     let gain_all: f64 = gains.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     let mut order: Vec<usize> = (0..FEATURES.len()).collect();
@@ -89,28 +84,4 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         let never = splits.iter().filter(|s| **s == 0).count();
         format!("{t}\n\nOf the {level} quantile, pinball loss; {never} features are never asked.")
     })
-}
-
-/// The lowest level that a tier's limit is computed from; the lowest of all where none is.
-fn shipped_level(run: &Run) -> Ppm {
-    let ships = |cell: &Cell| match cell.rule {
-        Rule::Gap { level, .. } => Some(level),
-        _ => None,
-    };
-    let shipped = run.release.certificate.cells.iter().filter_map(ships).min();
-    shipped.unwrap_or(run.config.boost.levels[0])
-}
-
-/// Mean size of each column's part of a prediction, as a share of the balance, against the rows themselves.
-fn mean_attribution(forest: &plimsoll_model::forest::Forest, output: usize, rows: &ndarray::Array2<f32>) -> Vec<f64> {
-    let mut sums = vec![0.0; forest.features()];
-    let lines: Vec<Vec<f32>> = rows.outer_iter().map(|row| row.to_vec()).collect();
-    let Some(covers) = Covers::of(forest, lines.iter().map(Vec::as_slice)) else { return sums };
-    let attributor = Attributor::new(forest, &covers);
-    let chosen: Vec<&Vec<f32>> = lines.iter().step_by(lines.len().div_ceil(ATTRIBUTED).max(1)).collect();
-    for row in &chosen {
-        let parts = attributor.attribute(output, row).features;
-        sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += f64::from(part.unsigned_abs()));
-    }
-    sums.iter().map(|sum| sum / chosen.len() as f64 / f64::from(ONE)).collect()
 }

@@ -16,6 +16,7 @@ mod inspect;
 mod interrupt;
 mod release;
 mod replay;
+mod report;
 mod score;
 mod show;
 mod train;
@@ -59,6 +60,8 @@ enum Command {
     Import(import::Args),
     /// Show a run's certificate, or derive it again from the calibration log.
     Inspect(inspect::Args),
+    /// Write a run's report again, beside another run if you like: what a risk officer reads and signs.
+    Report(report::Args),
     /// Compare ways of setting limits on accounts and days that nothing was tuned on.
     Backtest(backtest::Args),
     /// Play a model over a ledger with the code that ships, attacks included: who loses what.
@@ -143,6 +146,7 @@ fn run(cli: Cli, bars: bars::Bars) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&context, &args),
         Command::Import(args) => import::run(&context, &args),
         Command::Inspect(args) => inspect::run(&context, &args),
+        Command::Report(args) => report::run(&context, &args),
         Command::Backtest(args) => backtest::run(&context, &args),
         Command::Replay(args) => replay::run_command(&context, &args),
         Command::Certificate(command) => certificate::run(&context, &command),
