@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -32,6 +33,9 @@ const AUDIENCE: &str = "plimsoll";
 const BRIDGE: &str = "ledger";
 /// What a bridge's signature covers as the beginning of `@target-uri`.
 const ORIGIN: &str = "http://fleet.invalid";
+/// How often a wallet asks again, and after what pause.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The service, and the keys to ask it with.
 pub(super) struct House {
@@ -95,8 +99,16 @@ impl House {
         self.app.models.watch(&self.app.store, now).await.map(drop).map_err(failed)
     }
 
-    /// Asks, and reads the answer.
+    /// Asks, and reads the answer. Asks again, as wallets do, while the service says that it is to be asked later: a disk
+    /// may be busy for seconds, and every request here is safe to repeat.
     pub(super) async fn ask(&self, by: By<'_>, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        for _ in 0..TRIES {
+            let (status, told) = self.deliver(self.message(by, method.clone(), path, body)).await;
+            if status != 503 || told["error"]["code"] != "UNAVAILABLE" {
+                return (status, told);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         self.deliver(self.message(by, method, path, body)).await
     }
 
