@@ -22,8 +22,8 @@ impl Run {
     /// `TrainError::Output` or `Io`, with nothing left behind; a directory that holds anything is refused.
     pub fn save(&self, dir: &Path) -> Result<(), TrainError> {
         let staging = Staging::new(dir)?;
-        let read = [("accounts.csv", self.accounts.write()), ("report.html", report::html(self, None).into_bytes())];
-        for (name, bytes) in self.files().into_iter().chain(read) {
+        let report = ("report.html", report::html(self, None).into_bytes());
+        for (name, bytes) in self.files().into_iter().chain([report]) {
             let path = staging.path().join(name);
             std::fs::write(&path, &bytes).map_err(|source| TrainError::Io { path: dir.join(name), source })?;
         }
@@ -31,8 +31,9 @@ impl Run {
     }
 
     /// What publishing and checking need of it, as the files of a run directory.
-    pub fn files(&self) -> [(&'static str, Vec<u8>); 8] {
+    pub fn files(&self) -> [(&'static str, Vec<u8>); 9] {
         [
+            ("accounts.csv", self.accounts.write()),
             ("config.toml", self.config.to_toml().into_bytes()),
             ("model.onnx", self.model.clone()),
             ("policy.json", self.policy.to_json()),

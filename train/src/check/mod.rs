@@ -14,6 +14,7 @@
 //! | `monotone` | are the exported trees monotone, by proof? |
 //! | `certificate` | does every number of it follow from the calibration log? |
 //! | `backtest` | on the test split: is the promise uncontradicted, and is as much demand served as by a plain rule? |
+//! | `gaps` | on the test split: is the promise broken beyond doubt for some group of accounts? |
 //! | `replay` | played over a ledger: is the certificate kept, and does no attack get more than its bound? |
 //!
 //! A check is one function of [`Subject`] and engines; adding one is a line of [`CHECKS`]. Figures and bounds are whole
@@ -28,6 +29,8 @@ mod engines;
 mod files;
 
 mod promise;
+
+mod groups;
 
 mod replayed;
 
@@ -50,7 +53,7 @@ pub struct Check {
 }
 
 /// Every check, in the order in which they are made.
-pub const CHECKS: [Check; 8] = [
+pub const CHECKS: [Check; 9] = [
     Check { name: "size", run: files::size },
     Check { name: "files", run: files::named },
     Check { name: "golden", run: engines::golden },
@@ -58,6 +61,7 @@ pub const CHECKS: [Check; 8] = [
     Check { name: "monotone", run: files::monotone },
     Check { name: "certificate", run: promise::certificate },
     Check { name: "backtest", run: promise::backtest },
+    Check { name: "gaps", run: groups::gaps },
     Check { name: "replay", run: replayed::replay },
 ];
 

@@ -17,7 +17,8 @@ use crate::log;
 use crate::run::TrainError;
 
 /// The files of a run that are checked, and whose hashes publishing compares.
-pub const FILES: [&str; 9] = [
+pub const FILES: [&str; 10] = [
+    "accounts.csv",
     "calibration.csv",
     "certificate.json",
     "config.toml",

@@ -242,6 +242,17 @@ fn each_check_fails_on_what_it_is_for() {
         &|w| w.edit("run/calibration.csv", |t| t.replacen("\ncalibrate,", "\ncalibrate,9", 1)),
         &[("certificate", "calibration_root")],
     );
+    // Nothing is left of any window that tests: whoever is granted anything is above the promise.
+    let ages = run().log.terms.ages.len();
+    let emptied = |line: &str| {
+        let cells = line.split(',').enumerate().map(|(ix, cell)| if (7..7 + ages).contains(&ix) { "0" } else { cell });
+        cells.collect::<Vec<_>>().join(",") + "\n"
+    };
+    let empty =
+        |t: &str| t.lines().map(|l| if l.starts_with("test,") { emptied(l) } else { format!("{l}\n") }).collect();
+    fails("run/calibration.csv", &|w| w.edit("run/calibration.csv", empty), &[("gaps test split", "tier")]);
+    let unknown = |w: &Workshop| w.write("run/accounts.csv", b"who\n");
+    fails("run/accounts.csv", &unknown, &[("gaps", "accounts.csv")]);
     fails(
         "run/certificate.json",
         &|w| w.edit("run/certificate.json", |t| t.replacen("\"delta\":50000", "\"delta\":50001", 1)),
