@@ -33,6 +33,8 @@ const AUDIENCE: &str = "plimsoll";
 const BRIDGE: &str = "ledger";
 /// What a bridge's signature covers as the beginning of `@target-uri`.
 const ORIGIN: &str = "http://fleet.invalid";
+/// Where tokens are handed in.
+pub(super) const SETTLE: &str = "/v1/tokens/settle";
 /// How often a wallet asks again, and after what pause.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -100,16 +102,20 @@ impl House {
     }
 
     /// Asks, and reads the answer. Asks again, as wallets do, while the service says that it is to be asked later: a disk
-    /// may be busy for seconds, and every request here is safe to repeat.
+    /// may be busy for seconds.
     pub(super) async fn ask(&self, by: By<'_>, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        // What was done though nobody heard of it is answered as if it were done now: verdicts are counted once.
+        let judged = [SETTLE, "/v1/sync"].contains(&path);
+        let key = judged.then(|| format!("fleet-{:016x}", self.nonces.fetch_add(1, Ordering::Relaxed)));
         for _ in 0..TRIES {
-            let (status, told) = self.deliver(self.message(by, method.clone(), path, body)).await;
+            let message = self.keyed(by, method.clone(), path, body, key.as_deref());
+            let (status, told) = self.deliver(message).await;
             if status != 503 || told["error"]["code"] != "UNAVAILABLE" {
                 return (status, told);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.deliver(self.message(by, method, path, body)).await
+        self.deliver(self.keyed(by, method, path, body, key.as_deref())).await
     }
 
     /// A request that must be answered with success.
@@ -122,12 +128,17 @@ impl House {
 
     /// A request as it goes out.
     pub(super) fn message(&self, by: By<'_>, method: Method, path: &str, body: &Value) -> Message {
+        self.keyed(by, method, path, body, None)
+    }
+
+    fn keyed(&self, by: By<'_>, method: Method, path: &str, body: &Value, key: Option<&str>) -> Message {
         let mut message = Message {
             method,
             path: path.to_owned(),
             headers: vec![("content-type", "application/json".to_owned())],
             body: body.to_string().into_bytes(),
         };
+        message.headers.extend(key.map(|key| ("idempotency-key", key.to_owned())));
         match by {
             By::Device(account, jkt) => {
                 message.headers.push(("authorization", format!("Bearer {}", self.bearer(account, jkt))));
@@ -141,13 +152,16 @@ impl House {
     pub(super) fn sign(&self, message: &mut Message, key: &SigningKey) {
         let digest = format!("sha-256=:{}:", Base64::encode_string(&Sha256::digest(&message.body)));
         let (created, nonce) = (self.now().0, self.nonces.fetch_add(1, Ordering::Relaxed));
+        let once = message.headers.iter().find(|(name, _)| *name == "idempotency-key").map(|(_, once)| once);
+        let (covered, line) =
+            once.map_or_else(Default::default, |of| (r#" "idempotency-key""#, format!("\"idempotency-key\": {of}\n")));
         let parameters = format!(
-            r#"("@method" "@target-uri" "content-digest" "content-type");created={created};expires={};nonce="{nonce:016x}";keyid="{BRIDGE}";tag="{}""#,
+            r#"("@method" "@target-uri" "content-digest" "content-type"{covered});created={created};expires={};nonce="{nonce:016x}";keyid="{BRIDGE}";tag="{}""#,
             created + 60,
             border::TAG,
         );
         let base = format!(
-            "\"@method\": {}\n\"@target-uri\": {ORIGIN}{}\n\"content-digest\": {digest}\n\"content-type\": application/json\n\"@signature-params\": {parameters}",
+            "\"@method\": {}\n\"@target-uri\": {ORIGIN}{}\n\"content-digest\": {digest}\n\"content-type\": application/json\n{line}\"@signature-params\": {parameters}",
             message.method, message.path,
         );
         let signature = ed25519_dalek::Signer::sign(key, base.as_bytes());

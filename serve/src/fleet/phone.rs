@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::FleetError;
 use super::draw::Draw;
-use super::house::{By, House};
+use super::house::{By, House, SETTLE};
 use super::household::Household;
 use crate::models::Active;
 use crate::record::AccountId;
@@ -369,7 +369,7 @@ pub(super) fn as_text(token: &[u8]) -> String {
 
 /// Hands tokens in.
 pub(super) async fn settle(house: &House, by: By<'_>, tokens: &[&String]) -> Result<Vec<Verdict>, FleetError> {
-    let told = house.must(by, Method::POST, "/v1/tokens/settle", &json!({ "tokens": tokens })).await?;
+    let told = house.must(by, Method::POST, SETTLE, &json!({ "tokens": tokens })).await?;
     Ok(verdicts(&told["results"]))
 }
 
