@@ -34,7 +34,7 @@ fn the_same_history_and_seed_give_the_same_bytes_on_any_number_of_threads() {
             .collect::<Vec<_>>()
     };
     let one = on(1);
-    assert_eq!(one.len(), 9);
+    assert_eq!(one.len(), 10);
     for (a, b) in one.iter().zip(&on(2)) {
         assert!(a == b, "{:?} differs between one thread and two", a.0);
     }
