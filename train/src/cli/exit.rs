@@ -45,8 +45,19 @@ pub(super) struct BadFile {
 }
 
 pub(super) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("plimsoll: {error:#}");
+    eprintln!("plimsoll: {}", told(error));
     ExitCode::from(code(error))
+}
+
+/// Every cause once: many say their own in their words already.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.ends_with(&cause) {
+            told = if told.is_empty() { cause } else { format!("{told}: {cause}") };
+        }
+    }
+    told
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -95,4 +106,19 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         .or(is(cause.is::<BadChecked>(), 8))
         .or(is(cause.is::<CheckFailed>(), 9))
         .or(is(cause.is::<std::io::Error>(), 7))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_and_none_is_left_out() {
+        let source = std::io::Error::other("gone");
+        let io = TrainError::Io { path: "run/model.onnx".into(), source };
+        let error = Err::<(), _>(io).context("checking").expect_err("fails");
+        assert_eq!(told(&error), "checking: run/model.onnx: gone");
+    }
 }
