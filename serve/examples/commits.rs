@@ -112,7 +112,10 @@ fn sync(n: u64) -> anyhow::Result<(Needs, impl FnMut(&mut Unit) + Send + 'static
         jkt.0[..8].copy_from_slice(&n.to_be_bytes());
         let (account, amount) = (of.clone(), Money::ZERO);
         let claims = vec![b'c'; 600];
-        unit.grants.put(token, GrantRecord { jti: token, account, jkt, seq, iat: NOW, claims, settled: amount });
+        unit.grants.put(
+            token,
+            GrantRecord { jti: token, account, jkt, seq, iat: NOW, granted_ppm: 1_000_000, claims, settled: amount },
+        );
         let outcome = Outcome { debited: amount, credited: amount, overdraft: amount, unpaid: amount, liable: None };
         unit.payments.put(
             token,

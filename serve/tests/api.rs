@@ -417,6 +417,26 @@ async fn a_repeated_request_under_one_key_gets_the_same_bytes_at_any_time() {
 }
 
 #[tokio::test]
+async fn a_device_that_knows_nothing_of_alarms_and_margins_disagrees_with_nobody() {
+    let house = House::tng().await;
+    let alice = house.holder("alice", 1).await;
+    let release = house.service.models.for_everyone().digest().expect("a model");
+    let at = |grant: &Grant| grant.limit.points()[0];
+    let (whole, _) = house.sync(&alice, &[]).await;
+    house.service.models.lower(&release, whole.tier, 500_000);
+    let (half, _) = house.sync(&alice, &[]).await;
+    let (age, own) = (at(&half).0, at(&whole).1.minor());
+    assert!(at(&half).1.minor() > 0 && at(&half).1.minor() <= own / 2, "{own}");
+    for (limit, unequal) in [(own, 0), (own + 2, 1)] {
+        let computed = json!({ "grant": half.jti, "age_min": age, "limit": limit });
+        let body = json!({ "wid": Bytes([1; 8]), "payments": [], "computed": computed });
+        House::ok(house.post(&alice, "/v1/sync", body).await);
+        let compared = house.service.models.status().releases[0].compared;
+        assert_eq!((compared.accounts, compared.unequal), (1, unequal), "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn releases_are_widened_and_pulled_back_by_admins_with_a_reason_that_is_on_the_record() {
     let house = House::tng().await;
     let version = house.service.models.for_everyone().version().expect("a model");

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use plimsoll_model::UtcSeconds;
 use plimsoll_model::grant::{Bytes, Form, Grant, Instance, Payment, Thumbprint, TokenId, Verified};
+use plimsoll_model::{Money, UtcSeconds};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +14,7 @@ use super::settle::read_token;
 use super::view::{Point, Verdict};
 use super::{Service, rules};
 use crate::border::{ApiError, Identity};
+use crate::ledger::share;
 use crate::ledger::sync::{self, RefuseSync, Sync};
 
 /// What a device hands in.
@@ -207,8 +208,10 @@ async fn compare(service: &Service, account: &crate::record::AccountId, computed
     let grant = record.grant().map_err(ApiError::internal)?;
     let ours = grant.limit.points().iter().find(|(age, _)| age.0 == computed.age_min).map(|p| p.1.minor());
     if let (Some(model), Some(ours)) = (grant.mdl, ours) {
-        // A device may only lower: less than the curve is its own history speaking, more is a disagreement.
-        let pulled = service.models.compared(account, &model.d, computed.limit <= ours, service.now());
+        // A device may only lower: less than the curve is its own history speaking, more is a disagreement. What it computes
+        // knows nothing of alarms and margins.
+        let theirs = Money::from_minor(computed.limit).map(|limit| share(limit, record.granted_ppm).minor());
+        let pulled = service.models.compared(account, &model.d, theirs.is_ok_and(|t| t <= ours), service.now());
         if let Some(pulled) = pulled {
             tracing::error!(version = model.v, why = %pulled.why, "a release was pulled back");
         }

@@ -18,6 +18,7 @@ use super::FleetError;
 use super::draw::Draw;
 use super::house::{By, House, SETTLE};
 use super::household::Household;
+use crate::ledger::share;
 use crate::models::Active;
 use crate::record::AccountId;
 
@@ -309,7 +310,7 @@ impl Phone {
         };
         let mut lowest = grant.bal;
         let ours = evaluator.curve(&features, &situation).into_iter().map(|(age, decision)| {
-            lowest = lowest.min(decision.limit);
+            lowest = lowest.min(share(decision.limit, active.granted_ppm(grant.tier)));
             (age, lowest)
         });
         grant.mdl.is_some_and(|m| m.d == evaluator.digest()) && ours.eq(grant.limit.points().iter().copied())

@@ -163,10 +163,15 @@ impl Rules<'_> {
     }
 }
 
+/// A share of a limit, parts per million, rounded down.
+pub fn share(limit: Money, granted_ppm: u32) -> Money {
+    let steps = (u64::from(granted_ppm.min(1_000_000)) << 20) / 1_000_000;
+    limit.scale_steps(steps as u32)
+}
+
 /// Takes the margin off.
 fn lower(decision: &mut Decision, granted_ppm: u32) {
-    let steps = (u64::from(granted_ppm.min(1_000_000)) << 20) / 1_000_000;
-    let left = decision.limit.scale_steps(steps as u32);
+    let left = share(decision.limit, granted_ppm);
     if left < decision.limit {
         decision.limit = left;
         decision.per_payment = decision.per_payment.min(left);

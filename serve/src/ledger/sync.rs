@@ -175,6 +175,7 @@ pub fn sync(unit: &mut Unit, rules: &Rules<'_>, sync: &Sync, jti: TokenId) -> Re
         jkt: sync.jkt,
         seq: grant.seq,
         iat: grant.iat,
+        granted_ppm: rules.granted_ppm(situation.tier),
         claims: serde_json::to_vec(&grant).expect("claims hold only integers and text"),
         settled: Money::ZERO,
     };

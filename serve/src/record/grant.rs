@@ -19,6 +19,8 @@ pub struct GrantRecord {
     pub seq: u64,
     /// When it was made.
     pub iat: UtcSeconds,
+    /// Of the limits that the model computed, the share that was granted, parts per million.
+    pub granted_ppm: u32,
     /// Its claims as they were signed.
     pub claims: Vec<u8>,
     /// Settled under it.

@@ -64,6 +64,7 @@ pub(crate) fn grant(of: &str, jti: TokenId, seq: u64) -> GrantRecord {
         jkt: Bytes([7; 32]),
         seq,
         iat: NOW,
+        granted_ppm: 1_000_000,
         claims: b"{}".to_vec(),
         settled: Money::ZERO,
     }
