@@ -12,7 +12,7 @@ use plimsoll_train::run::{self, Run};
 use serde_json::json;
 
 use super::check::Ground;
-use super::exit::Refused;
+use super::exit::{Refused, Usage};
 use super::{Context, check, show};
 
 #[derive(clap::Args)]
@@ -117,8 +117,16 @@ pub(super) fn publish_run(
 ) -> anyhow::Result<Published> {
     let terms = Terms::default();
     if !repo.join("metadata/1.root.json").exists() {
-        let root = publish::init_root(repo, &Holders::load(key_dir)?, keys, context.now, &terms)?;
         let path = key_dir.join("root.json");
+        // Devices pin it: another repository's is not to be replaced.
+        if path.exists() {
+            let (path, repo) = (path.display(), repo.display());
+            return Err(Usage(format!(
+                "{path} is the root of another repository, and {repo} has none: name that repository, or move {path} away"
+            ))
+            .into());
+        }
+        let root = publish::init_root(repo, &Holders::load(key_dir)?, keys, context.now, &terms)?;
         std::fs::write(&path, root).with_context(|| path.display().to_string())?;
     }
     let release = run::stamp(run.release.clone(), context.now, run.config.artifact.valid_days);
