@@ -20,14 +20,7 @@ fi
 export PLIMSOLL_PYTHON="$PWD/.venv/bin/python"
 
 # The store is tested on a PostgreSQL that its tests start themselves.
-if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
-  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] \
-    || { echo "test.sh: PostgreSQL is missing; as root on Debian: apt-get install postgresql" >&2; exit 1; }
-  echo "test.sh: installing postgresql"
-  log=${TMPDIR:-/tmp}/plimsoll-postgresql.log
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends postgresql; } >"$log" 2>&1 \
-    || { tail -5 "$log" >&2; echo "test.sh: apt-get install postgresql failed" >&2; exit 1; }
-fi
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || .ci/install initdb=postgresql
 
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
@@ -46,7 +39,7 @@ serve/console-test.sh
 # The report as it is read, on a desk, on a phone and on paper.
 train/report-test.sh
 # What the service's description allows, and what it does not; a long run is `serve/schemathesis.sh 600`.
-serve/schemathesis.sh 20
+PLIMSOLL_SERVE=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/plimsoll-serve serve/schemathesis.sh 20
 
 # Hostile bytes, ten seconds for each reader; a long run is `fuzz/run.sh 600`.
 fuzz/run.sh 10
