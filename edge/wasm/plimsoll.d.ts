@@ -102,6 +102,7 @@ export interface Cell {
   basis: "certified" | "borrowed" | "fallback";
   accounts: number;
   windows: number;
+  stake_milli: number;
   violation_ppm: number;
   e_value_milli: number;
   test: { accounts: number; windows: number; violation_ppm: number; low_ppm: number; high_ppm: number } | null;

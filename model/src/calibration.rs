@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! windows of accounts the trees never saw ─► share of violated windows per account, at each age [accounts]
-//!        ─► betting e-value per age ─► the boldest scale at which every age still has E ≥ 1/δ
+//!        ─► betting e-value per age, along the accounts ─► the boldest scale at which every age still has E ≥ 1/δ
 //! ```
 //!
 //! The unit of the test is the account, not the window: rows of one account are not exchangeable, and tests that
 //! pool windows certify false limits 20–30 % of the time. For i.i.d. accounts with mean violation share `Z_i` in
-//! [0, 1], under `E[Z] > α` the product `Π(1 + λ(α − Z_i))` has expectation below 1, so it exceeds `1/δ` with
-//! probability at most δ (Ville 1939; Waudby-Smith and Ramdas 2024, *Estimating means of bounded random variables
-//! by betting*). Scales are tried in a fixed sequence from a limit of nothing, stopping at the first failure, so
+//! [0, 1], under `E[Z] > α` the product `Π(1 + λ(α − Z_i))` is expected to fall with every account, so it ever exceeds
+//! `1/δ` with probability at most δ (Ville 1939; Waudby-Smith and Ramdas 2024, *Estimating means of bounded random
+//! variables by betting*). *Ever*: the e-value is the most it came to along the accounts, which must therefore come in
+//! an order that nothing was chosen by. Scales are tried in a fixed sequence from a limit of nothing, stopping at the first failure, so
 //! trying many costs nothing (Learn-then-Test: Angelopoulos et al. 2021). Every age must pass: an
 //! intersection-union test, which needs no correction either.
 
@@ -58,45 +59,91 @@ impl GapScale {
     }
 
     /// The fixed sequence of candidates, from a limit of nothing to no margin at all: scales that fall
-    /// geometrically by integer arithmetic; about 350. The last is 0, which grants the whole balance.
+    /// geometrically by integer arithmetic; about 1,400. The last is 0, which grants the whole balance.
     pub fn sequence() -> Vec<Self> {
         let mut scale = Self::NOTHING.0;
         let mut all = Vec::new();
         while scale > 0 {
             all.push(Self(scale));
-            // 2.5 % a step, and a thousandth of the predicted gap once that is more.
-            scale -= (scale / 40).max(66).min(scale);
+            // 0.5 % a step, and a thousandth of the predicted gap once that is more: in a fixed sequence, small steps cost
+            // nothing.
+            scale -= (scale / 200).max(66).min(scale);
         }
         all.push(Self(0));
         all
     }
 }
 
-/// Bet on `E[Z] ≤ α`: the share of the stake put on each account. Below 1, so that one bad account cannot ruin it.
-const STAKE: f64 = 0.95;
+/// The share of the capital that is put on each account, in thousandths: fixed before the accounts are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stake(u32);
 
-/// The e-value against `E[Z] > alpha`, from the mean violation share of each account, in [0, 1].
-/// A product is the same in any order up to rounding; the order given is kept, so the bits are too.
-pub fn e_value(alpha: f64, shares: impl IntoIterator<Item = f64>) -> f64 {
-    shares.into_iter().fold(1.0, |e: f64, z| {
-        let grown = e * (1.0 + STAKE * (alpha - z));
-        grown.min(f64::MAX)
-    })
+impl Stake {
+    /// Those there are. Large stakes need the fewest accounts, and win most where violations are many and small; an
+    /// account that violates all its windows takes a stake whole, so where those are few among many accounts, small
+    /// stakes get further.
+    pub const ALL: [Self; 10] =
+        [Self::MOST, Self(900), Self(800), Self(650), Self(500), Self(350), Self(250), Self(150), Self(80), Self(40)];
+    /// The largest: one account violated whole leaves α of the capital.
+    pub const MOST: Self = Self(1_000);
+
+    fn fraction(self) -> f64 {
+        f64::from(self.0) / 1e3
+    }
+
+    /// Logarithm of what 1 grows to over one account without violations, when α is promised.
+    pub fn gain(self, alpha: f64) -> f64 {
+        libm::log1p(self.fraction() * alpha)
+    }
 }
 
-/// Whether `times` as many accounts like those that gave this e-value would certify: a forecast, not a test.
-pub fn would_certify(e_value: f64, times: f64, delta: f64) -> bool {
-    libm::log(e_value) * times >= libm::log(1.0 / delta)
+impl Default for Stake {
+    fn default() -> Self {
+        Self::MOST
+    }
+}
+
+/// When it is an account's turn: bets are placed in the order of this hash of its number (SplitMix64: Steele, Lea, Flood
+/// 2014). It is fixed beforehand, and has nothing to do with what an account did, or when it came.
+pub const fn turn(account: u32) -> u64 {
+    let z = (account as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// What a gambler who bets on `E[Z] ≤ α` made of 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Capital {
+    /// The most it came to: the e-value against `E[Z] > α`.
+    pub most: f64,
+    /// What was left after the last account.
+    pub last: f64,
+}
+
+/// Bets on the mean violation share of each account, in [0, 1], in the order given. The larger a share, the smaller
+/// every sum from there on, to the bit: rounding is monotone.
+pub fn bet(stake: Stake, alpha: f64, shares: impl IntoIterator<Item = f64>) -> Capital {
+    let stake = stake.fraction();
+    shares.into_iter().fold(Capital { most: 1.0, last: 1.0 }, |capital, z| {
+        let last = (capital.last * (1.0 + stake * (alpha - z))).min(f64::MAX);
+        Capital { most: capital.most.max(last), last }
+    })
 }
 
 /// Accounts without a single violation that are needed to reach `1 / delta`: what calibration can say in advance.
 pub fn accounts_needed(alpha: f64, delta: f64) -> u64 {
-    (libm::log(1.0 / delta) / libm::log1p(STAKE * alpha)).ceil() as u64
+    (libm::log(1.0 / delta) / Stake::MOST.gain(alpha)).ceil() as u64
 }
 
 /// The smallest α that so many accounts could certify, if none of them violated: the other way round.
 pub fn alpha_min(accounts: u64, delta: f64) -> f64 {
-    if accounts == 0 { 1.0 } else { (libm::expm1(libm::log(1.0 / delta) / accounts as f64) / STAKE).min(1.0) }
+    if accounts == 0 {
+        1.0
+    } else {
+        (libm::expm1(libm::log(1.0 / delta) / accounts as f64) / Stake::MOST.fraction()).min(1.0)
+    }
 }
 
 /// What one account's windows came to at one age.
@@ -144,32 +191,42 @@ pub struct Verdict {
     pub missing: f64,
     /// Accounts.
     pub accounts: usize,
+    /// Logarithm of what the gambler was left with after the last account, the least over ages and promises.
+    pub growth: f64,
 }
 
 impl Verdict {
-    /// Judges one candidate: `by_age[age][account]`. Accounts without windows say nothing.
-    pub fn of(promise: Promise, by_age: &[Vec<Violations>]) -> Self {
+    /// Judges one candidate: `by_age[age][account]`, accounts in an order that nothing was chosen by. Those without
+    /// windows say nothing.
+    pub fn of(promise: Promise, stake: Stake, by_age: &[Vec<Violations>]) -> Self {
         let mut verdict = Self {
             e_value: if by_age.is_empty() { 0.0 } else { f64::MAX },
             money_e_value: promise.money.map(|_| if by_age.is_empty() { 0.0 } else { f64::MAX }),
             violation: 0.0,
             missing: 0.0,
             accounts: by_age.first().map_or(0, Vec::len),
+            growth: 0.0,
         };
+        let mut least = if by_age.is_empty() { 0.0 } else { f64::MAX };
         for accounts in by_age {
             let seen = || accounts.iter().filter(|v| v.windows > 0);
             let n = seen().count();
             verdict.accounts = verdict.accounts.min(n);
-            verdict.e_value = verdict.e_value.min(e_value(promise.alpha, seen().map(|v| v.share())));
+            let capital = bet(stake, promise.alpha, seen().map(|v| v.share()));
+            verdict.e_value = verdict.e_value.min(capital.most);
+            least = least.min(capital.last);
             if let (Some((beta, cap)), Some(e)) = (promise.money, &mut verdict.money_e_value) {
                 // No loss exceeds the cap, so the share of it is in [0, 1], as the bet needs.
-                *e = e.min(e_value(beta / cap, seen().map(|v| (v.mean_missing() / cap).min(1.0))));
+                let capital = bet(stake, beta / cap, seen().map(|v| (v.mean_missing() / cap).min(1.0)));
+                *e = e.min(capital.most);
+                least = least.min(capital.last);
             }
             if n > 0 {
                 verdict.violation = verdict.violation.max(seen().map(|v| v.share()).sum::<f64>() / n as f64);
                 verdict.missing = verdict.missing.max(seen().map(|v| v.mean_missing()).sum::<f64>() / n as f64);
             }
         }
+        verdict.growth = libm::log(least);
         verdict
     }
 
@@ -242,7 +299,7 @@ mod tests {
     #[test]
     fn a_larger_scale_never_grants_more() {
         let scales = GapScale::sequence();
-        assert!((200..500).contains(&scales.len()), "{}", scales.len());
+        assert!((1_000..2_000).contains(&scales.len()), "{}", scales.len());
         assert_eq!(scales.first(), Some(&GapScale::NOTHING));
         for steps in [-1, 0, 1, 1 << 19, ONE as i32 - 1, ONE as i32] {
             assert_eq!(GapScale::NOTHING.limit_steps(steps), 0, "the sequence starts at nothing");
@@ -262,9 +319,35 @@ mod tests {
 
     #[test]
     fn what_calibration_needs_is_known_in_advance() {
-        assert_eq!(accounts_needed(0.01, 0.05), 317);
-        let clean = |n| e_value(0.01, std::iter::repeat_n(0.0, n));
-        assert!(clean(317) >= 20.0 && clean(316) < 20.0);
+        assert_eq!(accounts_needed(0.01, 0.05), 302);
+        let clean = |n| bet(Stake::MOST, 0.01, std::iter::repeat_n(0.0, n)).most;
+        assert!(clean(302) >= 20.0 && clean(301) < 20.0);
+    }
+
+    #[test]
+    fn evidence_once_enough_stays_enough_and_later_accounts_cannot_be_waited_for() {
+        let shares = |bad_from: usize| (0..400).map(move |i| if i < bad_from { 0.0 } else { 0.5 });
+        let enough = bet(Stake::MOST, 0.01, shares(302));
+        assert!(enough.most >= 20.0 && enough.last < 1e-9, "{enough:?}");
+        let late = bet(Stake::MOST, 0.01, shares(301));
+        assert!(late.most < 20.0, "{late:?}");
+        // Turns do not follow numbers.
+        let rising = (0..1_000).filter(|a| turn(*a) < turn(a + 1)).count();
+        assert!((400..600).contains(&rising), "{rising}");
+    }
+
+    #[test]
+    fn more_violations_are_never_more_evidence() {
+        let mut shares = vec![0.0; 300];
+        for stake in Stake::ALL {
+            let mut before = bet(stake, 0.01, shares.iter().copied());
+            for ix in [7, 99, 250] {
+                shares[ix] += 0.125;
+                let after = bet(stake, 0.01, shares.iter().copied());
+                assert!(after.most <= before.most && after.last < before.last, "{before:?} {after:?}");
+                before = after;
+            }
+        }
     }
 
     #[test]
@@ -273,16 +356,18 @@ mod tests {
         let mut bad = fine.clone();
         bad[..40].fill(Violations { violated: 5, missing: 5, windows: 5 });
         let promise = Promise { alpha: 0.01, money: None };
-        let judge = |bold: bool| Verdict::of(promise, &[fine.clone(), if bold { bad.clone() } else { fine.clone() }]);
+        let judge = |bold: bool| {
+            Verdict::of(promise, Stake::MOST, &[fine.clone(), if bold { bad.clone() } else { fine.clone() }])
+        };
         let (chosen, verdict) =
             boldest([false, false, true], |v| v.certifies(0.05), judge).expect("the careful ones certify");
         assert!(!chosen);
         assert_eq!(verdict.violation, 0.0);
         assert!(boldest([true, false], |v| v.certifies(0.05), judge).is_none(), "it stops at the first failure");
         // Whichever age it is.
-        let first_age_bad = Verdict::of(promise, &[bad.clone(), fine.clone()]);
+        let first_age_bad = Verdict::of(promise, Stake::MOST, &[bad.clone(), fine.clone()]);
         assert!(!first_age_bad.certifies(0.05) && first_age_bad.violation > 0.05);
-        assert!(!Verdict::of(promise, &[]).certifies(0.05), "no data certifies nothing");
+        assert!(!Verdict::of(promise, Stake::MOST, &[]).certifies(0.05), "no data certifies nothing");
     }
 
     #[test]
@@ -291,7 +376,7 @@ mod tests {
         let costing = |missing| {
             let mut accounts = vec![Violations { violated: 0, missing: 0, windows: 4 }; 2_000];
             accounts.iter_mut().step_by(200).for_each(|v| (v.violated, v.missing) = (2, missing));
-            Verdict::of(Promise { alpha: 0.01, money: Some((20.0, 10_000.0)) }, &[accounts])
+            Verdict::of(Promise { alpha: 0.01, money: Some((20.0, 10_000.0)) }, Stake::MOST, &[accounts])
         };
         let (dear, cheap) = (costing(20_000), costing(20));
         assert!(dear.e_value >= 20.0 && !dear.certifies(0.05), "{dear:?}");
@@ -301,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_tightest_alpha_is_the_one_for_which_the_accounts_just_suffice() {
-        for n in [100, 317, 1_100, 20_000] {
+        for n in [100, 302, 1_100, 20_000] {
             let alpha = alpha_min(n, 0.05);
             assert_eq!(accounts_needed(alpha * 1.000_001, 0.05), n);
             assert!(accounts_needed(alpha * 0.999, 0.05) > n);
@@ -327,7 +412,7 @@ mod tests {
                     |_| if uniform() < 0.104 { (0..10).filter(|_| uniform() < 0.5).count() as f64 / 10.0 } else { 0.0 },
                 )
                 .collect();
-            wrong += usize::from(e_value(alpha, shares) >= 20.0);
+            wrong += usize::from(bet(Stake::MOST, alpha, shares).most >= 20.0);
         }
         assert!(wrong as f64 / runs as f64 <= 0.05, "{wrong} of {runs}");
     }

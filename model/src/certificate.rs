@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{GapScale, Target};
+use crate::calibration::{GapScale, Stake, Target};
 use crate::money::Money;
 use crate::quantile::Ppm;
 use crate::time::{Age, UtcSeconds};
@@ -163,6 +163,9 @@ pub struct Cell {
     pub alpha_min_ppm: u32,
     /// Accounts that certifying `alpha` takes when none of them violates.
     pub accounts_needed: u32,
+    /// The share of the capital that was bet on each account, thousandths; chosen beforehand, with the rule.
+    #[serde(default)]
+    pub stake_milli: Stake,
     /// Mean over accounts of the share of violated windows, at the worst age, parts per million, rounded up.
     pub violation_ppm: u32,
     /// The smallest betting e-value over the ages, in thousandths, rounded down.
@@ -190,6 +193,7 @@ impl Cell {
             windows: 0,
             alpha_min_ppm: 1_000_000,
             accounts_needed: 0,
+            stake_milli: Stake::MOST,
             violation_ppm: 0,
             e_value_milli: 0,
             beta: None,

@@ -106,8 +106,10 @@ impl Metrics {
     pub fn of(forest: &Forest, windows: &Windows, log: &Log, cells: &[Cell], config: &Config, model: &[u8]) -> Self {
         let terms = &log.terms;
         let fraction_of = |tier: Tier| {
-            let found = Group::of(&log.calibrate, Some(tier), terms).search(Family::Share, terms.delta_each());
-            found.map_or(Candidate::Share(0), |(_, c, _)| c)
+            let compared = cells.iter().find(|cell| cell.tier == tier).map_or(&[][..], |cell| &cell.compared);
+            let share = compared.iter().find(|c| c.name == Family::Share.name(terms));
+            let reached = share.and_then(|share| share.reached);
+            reached.map_or(Candidate::Share(0), |ix| Family::Share.candidates()[ix as usize])
         };
         let fractions: Vec<(Tier, Candidate)> = terms.tiers.iter().map(|t| (t.tier, fraction_of(t.tier))).collect();
         let rule_in = |table: &[(Tier, Candidate)], tier: Tier| {

@@ -11,6 +11,7 @@
 
 use plimsoll_model::Tier;
 use plimsoll_model::artifact::{Basis, Terms};
+use plimsoll_model::calibration::{Stake, Verdict, Violations};
 use plimsoll_model::forest::ONE;
 use plimsoll_model::money::Money;
 use plimsoll_model::time::UtcSeconds;
@@ -177,8 +178,9 @@ impl<'a> Truth<'a> {
     fn of(windows: &'a [Scored], tier: Tier, terms: &'a Terms) -> Self {
         let group = Group::of(windows, Some(tier), terms);
         let promise = group.promise();
-        let keeps = |v: &plimsoll_model::calibration::Verdict| {
-            v.violation <= promise.alpha && promise.money.is_none_or(|(beta, _)| v.missing <= beta)
+        let keeps = |by_age: &[Vec<Violations>]| {
+            let truth = Verdict::of(promise, Stake::MOST, by_age);
+            truth.violation <= promise.alpha && promise.money.is_none_or(|(beta, _)| truth.missing <= beta)
         };
         let best = |family: Family| {
             let found = group.last_that(family, keeps);
@@ -191,7 +193,7 @@ impl<'a> Truth<'a> {
     fn judge(&self, shipped: Candidate) -> Judged {
         let promise = self.group.promise();
         let by_age = self.group.violations(&|_| shipped);
-        let mean = |of: &dyn Fn(&plimsoll_model::calibration::Violations) -> f64| {
+        let mean = |of: &dyn Fn(&Violations) -> f64| {
             by_age.iter().map(|a| a.iter().map(of).sum::<f64>() / a.len().max(1) as f64).collect::<Vec<f64>>()
         };
         let family = match shipped {

@@ -20,16 +20,16 @@ use std::path::Path;
 
 use plimsoll_datasets::Histories;
 use plimsoll_model::Money;
-use plimsoll_model::calibration::{Promise, Verdict, Violations};
+use plimsoll_model::calibration::{Promise, Stake, Verdict, Violations};
 use plimsoll_model::policy::Policy;
 use plimsoll_model::quantile::Ppm;
 use plimsoll_model::time::Age;
 use rayon::prelude::*;
 
-use crate::calibrate::{Candidate, Log, Scored, candidate, cells, score};
+use crate::calibrate::{Candidate, Log, Scored, candidate, cells, in_turn, score};
 use crate::config::Config;
 use crate::run::{Progress, TrainError, examples, forest_of, sampling, terms};
-use crate::windows::{Window, mix, take};
+use crate::windows::{Window, take};
 
 use ladder::Ladder;
 
@@ -247,27 +247,20 @@ pub(crate) fn at_rate(firsts: &[Vec<u32>], candidates: u32, alpha: f64) -> u32 {
 
 /// The boldest candidate that certifies over accounts.
 pub(crate) fn certified(rows: &[Row], firsts: &[Vec<u32>], candidates: u32, alpha: f64, delta: f64) -> Option<u32> {
-    let mut accounts = Vec::new();
-    for same in rows.chunk_by(|a, b| a.scored.account == b.scored.account) {
-        let start = accounts.last().map_or(0, |(range, _): &(Range<usize>, u64)| range.end);
-        accounts.push((start..start + same.len(), mix(u64::from(same[0].scored.account))));
-    }
-    accounts.sort_by_key(|(_, order)| *order);
+    let accounts = in_turn(rows, |row| row.scored.account);
     let promise = Promise { alpha, money: None };
-    let mut best = None;
-    for candidate in 0..candidates {
+    let certifies = |candidate: u32| {
         let of_age = |firsts: &Vec<u32>| {
-            let count = |(range, _): &(Range<usize>, u64)| Violations {
+            let count = |range: &Range<usize>| Violations {
                 violated: firsts[range.clone()].iter().filter(|f| **f <= candidate).count() as u32,
                 missing: 0,
                 windows: range.len() as u32,
             };
             accounts.iter().map(count).collect::<Vec<Violations>>()
         };
-        if !Verdict::of(promise, &firsts.iter().map(of_age).collect::<Vec<_>>()).certifies(delta) {
-            break;
-        }
-        best = Some(candidate);
-    }
-    best
+        Verdict::of(promise, Stake::MOST, &firsts.iter().map(of_age).collect::<Vec<_>>()).certifies(delta)
+    };
+    // Limits rise from candidate to candidate, so the first failure is found by halving.
+    let all: Vec<u32> = (0..candidates).collect();
+    (all.partition_point(|candidate| certifies(*candidate)) as u32).checked_sub(1)
 }

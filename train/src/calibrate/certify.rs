@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use plimsoll_model::Tier;
 use plimsoll_model::artifact::{Basis, Cell, Certificate, Compared, Rule, SCHEMA, Terms, Tested, TierTerms, hex};
-use plimsoll_model::calibration::{GapScale, Target, Verdict, accounts_needed, alpha_min, would_certify};
+use plimsoll_model::calibration::{GapScale, Stake, Target, Verdict, accounts_needed, alpha_min};
 use plimsoll_model::merkle;
 use plimsoll_model::money::Money;
 use plimsoll_model::time::UtcSeconds;
@@ -34,11 +34,19 @@ pub fn derive(log: &Log) -> Certificate {
     }
 }
 
+/// What a family promises on the accounts set aside for choosing.
+#[derive(Clone, Copy)]
+struct Choice {
+    family: Family,
+    /// At which it would get furthest.
+    stake: Stake,
+    /// How it would serve.
+    utility: f64,
+}
+
 /// What each family came to in one group.
 struct Tried {
-    family: Family,
-    /// On the accounts set aside for choosing.
-    promising: f64,
+    choice: Choice,
     /// By its own test at the whole δ.
     found: Option<(u32, Candidate, Verdict)>,
     steps: u32,
@@ -49,8 +57,9 @@ pub(crate) fn cells(log: &Log) -> Vec<Cell> {
     let terms = &log.terms;
     let everyone = Group::of(&log.calibrate, None, terms);
     let pooled_choice = promising(&Group::of(&log.choose, None, terms), &everyone, terms);
-    let pooled_family = best(&pooled_choice, terms);
-    let pooled = everyone.search(pooled_family, terms.delta_each());
+    let pooled_best = best(&pooled_choice, terms);
+    let pooled_family = pooled_best.family;
+    let pooled = everyone.search(pooled_family, pooled_best.stake, terms.delta_each());
     // The next lower tier's point in the pooled family: points of one family can be compared.
     let mut below: Option<u32> = None;
     let mut cells = Vec::new();
@@ -64,7 +73,7 @@ pub(crate) fn cells(log: &Log) -> Vec<Cell> {
         };
         let tried = try_all(&group, &choice, terms);
         let mut cell = certified(&group, rules, &tried, best(&choice, terms), terms);
-        let point = tried.iter().find(|t| t.family == pooled_family).and_then(|t| t.found).map(|(ix, _, _)| ix);
+        let point = tried.iter().find(|t| t.choice.family == pooled_family).and_then(|t| t.found).map(|(ix, _, _)| ix);
         let few = (group.accounts() as u64) < u64::from(cell.accounts_needed);
         if cell.basis == Basis::Fallback
             && few
@@ -73,8 +82,8 @@ pub(crate) fn cells(log: &Log) -> Vec<Cell> {
             let ix = below.map_or(pooled_ix, |b| b.min(pooled_ix));
             let candidate = pooled_family.candidates()[ix as usize];
             if let (false, Some(rule)) = (candidate.is_nothing(), candidate.rule(terms)) {
-                (cell.rule, cell.basis) = (rule, Basis::Borrowed);
-                evidence(&mut cell, &group.judge(candidate), group.is_empty());
+                (cell.rule, cell.basis, cell.stake_milli) = (rule, Basis::Borrowed, pooled_best.stake);
+                evidence(&mut cell, &group.judge(candidate, pooled_best.stake), group.is_empty());
             }
         }
         let test = Group::of(&log.test, Some(rules.tier), terms);
@@ -89,34 +98,33 @@ pub(crate) fn cells(log: &Log) -> Vec<Cell> {
 
 /// How much each family promises: how it would serve if the calibration accounts were like those set aside, by the same
 /// test, with the evidence that so many of them would give.
-fn promising(choosers: &Group<'_>, calibrating: &Group<'_>, terms: &Terms) -> Vec<(Family, f64)> {
+fn promising(choosers: &Group<'_>, calibrating: &Group<'_>, terms: &Terms) -> Vec<Choice> {
     let times = calibrating.accounts() as f64 / choosers.accounts().max(1) as f64;
-    let enough = |e: f64| would_certify(e, times, terms.delta_each());
-    let utility = |family: Family| {
-        let found = choosers.last_that(family, |v| enough(v.e_value) && v.money_e_value.is_none_or(enough));
-        found.map_or(0.0, |(_, candidate, _)| choosers.outcome(&|_| candidate).utility(terms))
+    let choice = |family: Family| match choosers.forecast(family, times, terms.delta_each()) {
+        Some((stake, found)) => Choice { family, stake, utility: choosers.outcome(&|_| found).utility(terms) },
+        None => Choice { family, stake: Stake::MOST, utility: 0.0 },
     };
-    Family::all(terms.levels.len()).into_par_iter().map(|family| (family, utility(family))).collect()
+    Family::all(terms.levels.len()).into_par_iter().map(choice).collect()
 }
 
 /// The simplest family that ships and comes close enough to the best.
-fn best(choice: &[(Family, f64)], terms: &Terms) -> Family {
-    let most = choice.iter().filter(|(f, _)| f.ships()).map(|(_, u)| *u).fold(0.0, f64::max);
+fn best(choices: &[Choice], terms: &Terms) -> Choice {
+    let shipping = || choices.iter().filter(|c| c.family.ships());
+    let most = shipping().map(|c| c.utility).fold(0.0, f64::max);
     let within = f64::from(terms.objective.simpler_within_milli) / 1e3;
-    choice.iter().find(|(f, u)| f.ships() && *u >= most - within).map_or(Family::Share, |(f, _)| *f)
+    *shipping().find(|c| c.utility >= most - within).expect("a share of the balance ships")
 }
 
-fn try_all(group: &Group<'_>, choice: &[(Family, f64)], terms: &Terms) -> Vec<Tried> {
-    let attempt = |(family, promising): &(Family, f64)| Tried {
-        family: *family,
-        promising: *promising,
-        found: group.search(*family, terms.delta_each()),
-        steps: family.candidates().len() as u32,
+fn try_all(group: &Group<'_>, choices: &[Choice], terms: &Terms) -> Vec<Tried> {
+    let attempt = |choice: &Choice| Tried {
+        choice: *choice,
+        found: group.search(choice.family, choice.stake, terms.delta_each()),
+        steps: choice.family.candidates().len() as u32,
     };
-    choice.par_iter().map(attempt).collect()
+    choices.par_iter().map(attempt).collect()
 }
 
-fn certified(group: &Group<'_>, tier: &TierTerms, tried: &[Tried], chosen: Family, terms: &Terms) -> Cell {
+fn certified(group: &Group<'_>, tier: &TierTerms, tried: &[Tried], chosen: Choice, terms: &Terms) -> Cell {
     let fallback = Cell::new(tier.tier, Rule::Fallback { amount: tier.fallback }, Basis::Fallback);
     let mut cell = Cell {
         accounts: group.accounts() as u32,
@@ -124,9 +132,10 @@ fn certified(group: &Group<'_>, tier: &TierTerms, tried: &[Tried], chosen: Famil
         alpha_min_ppm: (alpha_min(group.accounts() as u64, terms.delta_each()) * 1e6).ceil() as u32,
         accounts_needed: needed(terms),
         beta: tier.beta(terms.beta),
+        stake_milli: chosen.stake,
         ..fallback
     };
-    let found = tried.iter().find(|t| t.family == chosen).and_then(|t| t.found);
+    let found = tried.iter().find(|t| t.choice.family == chosen.family).and_then(|t| t.found);
     // A scale that grants nobody anything certifies trivially and is no limit; it is the fallback.
     if let Some((_, candidate, verdict)) = found.filter(|(_, c, _)| !group.is_empty() && !c.is_nothing())
         && let Some(rule) = candidate.rule(terms)
@@ -156,10 +165,10 @@ fn evidence(cell: &mut Cell, verdict: &Verdict, empty: bool) {
 fn compared(tried: &Tried, test: &Group<'_>, terms: &Terms) -> Compared {
     let found = tried.found.filter(|_| !test.is_empty());
     Compared {
-        name: tried.family.name(terms),
+        name: tried.choice.family.name(terms),
         reached: tried.found.map(|(ix, _, _)| ix),
         of: tried.steps,
-        promising_milli: (tried.promising * 1e3) as u32,
+        promising_milli: (tried.choice.utility * 1e3) as u32,
         test: found.map(|(_, candidate, _)| test.outcome(&|_| candidate).expected()),
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plimsoll_model::Tier;
 use plimsoll_model::artifact::{Expected, Span, Terms, TierTerms};
-use plimsoll_model::calibration::{Promise, Verdict, Violations, boldest, mean_interval};
+use plimsoll_model::calibration::{Promise, Stake, Verdict, Violations, mean_interval, turn};
 use plimsoll_model::money::Money;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ pub struct Group<'a> {
     windows: Vec<&'a Scored>,
     /// The most each window can be granted.
     caps: Vec<Money>,
+    /// In the order of their turns.
     accounts: Vec<Range<usize>>,
     terms: &'a Terms,
 }
@@ -30,12 +31,7 @@ impl<'a> Group<'a> {
     pub fn among(windows: impl Iterator<Item = &'a Scored>, terms: &'a Terms) -> Self {
         let windows: Vec<&Scored> = windows.collect();
         let cap = |tier| terms.tiers.iter().find(|t| t.tier == tier).and_then(|t| t.cap).unwrap_or(Money::MAX);
-        let mut accounts = Vec::new();
-        let mut start = 0;
-        for same in windows.chunk_by(|a, b| a.account == b.account) {
-            accounts.push(start..start + same.len());
-            start += same.len();
-        }
+        let accounts = in_turn(&windows, |w| w.account);
         Self { caps: windows.iter().map(|w| cap(w.tier)).collect(), windows, accounts, terms }
     }
 
@@ -96,50 +92,76 @@ impl<'a> Group<'a> {
     }
 
     /// Judges one candidate.
-    pub fn judge(&self, candidate: Candidate) -> Verdict {
-        Verdict::of(self.promise(), &self.violations(&|_| candidate))
+    pub fn judge(&self, candidate: Candidate, stake: Stake) -> Verdict {
+        Verdict::of(self.promise(), stake, &self.violations(&|_| candidate))
     }
 
     /// The boldest member of a family that certifies at `delta`: its place in the sequence, itself, and the evidence.
-    pub fn search(&self, family: Family, delta: f64) -> Option<(u32, Candidate, Verdict)> {
-        self.last_that(family, |verdict| verdict.certifies(delta))
+    pub fn search(&self, family: Family, stake: Stake, delta: f64) -> Option<(u32, Candidate, Verdict)> {
+        let judge = |by_age: &[Vec<Violations>]| Verdict::of(self.promise(), stake, by_age);
+        let found = self.last_that(family, |by_age| judge(by_age).certifies(delta));
+        found.map(|(ix, candidate, by_age)| (ix, candidate, judge(&by_age)))
     }
 
-    /// The last member of a family before the first that does not pass.
-    pub fn last_that(&self, family: Family, pass: impl Fn(&Verdict) -> bool) -> Option<(u32, Candidate, Verdict)> {
+    /// The boldest member of a family that would certify, at the stake that gets furthest, if there were `times` as many
+    /// accounts like these: a forecast.
+    pub fn forecast(&self, family: Family, times: f64, delta: f64) -> Option<(Stake, Candidate)> {
+        let promise = self.promise();
+        let growth = |stake: Stake, by_age: &[Vec<Violations>]| Verdict::of(promise, stake, by_age).growth * times;
+        let enough = libm::log(1.0 / delta);
+        // A stake below the largest must leave something to lose: twice the evidence, were no account to violate. What few
+        // choosers say of it is not to be trusted that far.
+        let accounts = self.accounts() as f64 * times;
+        let affordable = |stake: &Stake| *stake == Stake::MOST || stake.gain(promise.alpha) * accounts >= 2.0 * enough;
+        let stakes: Vec<Stake> = Stake::ALL.into_iter().filter(affordable).collect();
+        let found = self.last_that(family, |by_age| stakes.iter().any(|stake| growth(*stake, by_age) >= enough));
+        let best = |by_age: &[Vec<Violations>]| {
+            let rated = stakes.iter().map(|stake| (growth(*stake, by_age), *stake));
+            rated.reduce(|best, next| if next.0 > best.0 { next } else { best })
+        };
+        found.and_then(|(_, candidate, by_age)| Some((best(&by_age)?.1, candidate)))
+    }
+
+    /// The last member of a family before the first that does not pass, and its violations, `[age][account]`.
+    ///
+    /// * `pass`: whatever says no keeps saying no as violations rise. Limits rise along the family, so the first that does
+    ///   not pass is found by halving, as going step by step would find it.
+    pub fn last_that(
+        &self,
+        family: Family,
+        pass: impl Fn(&[Vec<Violations>]) -> bool,
+    ) -> Option<(u32, Candidate, Vec<Vec<Violations>>)> {
         let candidates = family.candidates();
-        // Limits rise along the family, so each window has a first candidate that violates it, and at each step of
-        // the sequence only the windows violated so far need a look.
-        let account_of: Vec<u32> =
-            self.accounts.iter().enumerate().flat_map(|(ix, r)| r.clone().map(move |_| ix as u32)).collect();
+        // Each window has a first candidate that violates it.
+        let mut account_of = vec![0; self.windows.len()];
+        self.accounts.iter().enumerate().for_each(|(ix, range)| account_of[range.clone()].fill(ix));
         let first_violated = |age: usize| {
             let first = |window: usize| {
                 let limit = |c: &Candidate| self.limit(*c, window, age) <= self.windows[window].headroom[age];
                 (candidates.partition_point(limit) as u32, window as u32)
             };
-            let mut firsts: Vec<(u32, u32)> =
-                (0..self.windows.len()).map(first).filter(|(first, _)| (*first as usize) < candidates.len()).collect();
-            firsts.sort_unstable();
-            firsts
+            let firsts = (0..self.windows.len()).map(first);
+            firsts.filter(|(first, _)| (*first as usize) < candidates.len()).collect::<Vec<(u32, u32)>>()
         };
         let firsts: Vec<Vec<(u32, u32)>> = (0..self.ages()).into_par_iter().map(first_violated).collect();
         let clean: Vec<Violations> =
             self.accounts.iter().map(|r| Violations { windows: r.len() as u32, ..Violations::default() }).collect();
-        let promise = self.promise();
-        let judge = |ix: u32| {
+        let violations = |ix: u32| {
             let of_age = |age: usize| {
                 let mut seen = clean.clone();
-                for (_, window) in firsts[age].iter().take_while(|(first, _)| *first <= ix) {
+                for (_, window) in firsts[age].iter().filter(|(first, _)| *first <= ix) {
                     let window = *window as usize;
-                    let account = &mut seen[account_of[window] as usize];
+                    let account = &mut seen[account_of[window]];
                     account.violated += 1;
                     account.missing += self.missing(candidates[ix as usize], window, age).unwrap_or(0);
                 }
                 seen
             };
-            Verdict::of(promise, &(0..self.ages()).map(of_age).collect::<Vec<_>>())
+            (0..self.ages()).map(of_age).collect::<Vec<_>>()
         };
-        boldest(0..candidates.len() as u32, pass, judge).map(|(ix, verdict)| (ix, candidates[ix as usize], verdict))
+        let steps: Vec<u32> = (0..candidates.len() as u32).collect();
+        let passed = steps.partition_point(|ix| pass(&violations(*ix))) as u32;
+        passed.checked_sub(1).map(|ix| (ix, candidates[ix as usize], violations(ix)))
     }
 
     /// What a rule did that may differ by tier.
@@ -212,6 +234,19 @@ impl<'a> Group<'a> {
         }
         sums
     }
+}
+
+/// Rows of each account, accounts in the order of their turns.
+///
+/// * `rows`: those of one account are neighbours.
+pub(crate) fn in_turn<T>(rows: &[T], account: impl Fn(&T) -> u32) -> Vec<Range<usize>> {
+    let mut accounts: Vec<Range<usize>> = Vec::new();
+    for same in rows.chunk_by(|a, b| account(a) == account(b)) {
+        let start = accounts.last().map_or(0, |before| before.end);
+        accounts.push(start..start + same.len());
+    }
+    accounts.sort_by_key(|range| turn(account(&rows[range.start])));
+    accounts
 }
 
 /// A point of the frontier.

@@ -27,6 +27,7 @@ use crate::windows::Window;
 pub(crate) use certify::cells;
 pub use certify::{Feasible, candidate, derive, tested};
 pub use family::{Candidate, Family};
+pub(crate) use group::in_turn;
 pub use group::{Glance, Group, Outcome};
 pub use verify::{Difference, verify};
 

@@ -1,5 +1,5 @@
 use plimsoll_model::artifact::{Basis, Cell, Certificate, Rule, Terms, TierTerms};
-use plimsoll_model::calibration::{GapScale, Target, boldest};
+use plimsoll_model::calibration::{GapScale, Stake, Target, boldest, turn};
 use plimsoll_model::quantile::Ppm;
 
 use super::*;
@@ -159,11 +159,39 @@ fn where_nothing_certifies_the_programme_falls_back() {
 fn the_fast_search_judges_like_the_slow_one() {
     let (all, terms) = (windows(0, 0, 1_500, 20, 30_000), terms());
     let group = Group::of(&all, None, &terms);
-    let family = Family::Gap { level: 0 };
-    let (ix, chosen, verdict) = group.search(family, 0.04).expect("certifies");
-    assert_eq!((family.candidates()[ix as usize], group.judge(chosen)), (chosen, verdict));
-    let slow = boldest(family.candidates(), |v| v.certifies(0.04), |c| group.judge(c)).expect("certifies");
+    let (family, stake) = (Family::Gap { level: 0 }, Stake::ALL[1]);
+    let (ix, chosen, verdict) = group.search(family, stake, 0.04).expect("certifies");
+    assert_eq!((family.candidates()[ix as usize], group.judge(chosen, stake)), (chosen, verdict));
+    let slow = boldest(family.candidates(), |v| v.certifies(0.04), |c| group.judge(c, stake)).expect("certifies");
     assert_eq!(slow, (chosen, verdict));
+}
+
+/// 0.25 % of accounts lose all in every window, unforeseen: at the largest stake each of them takes 99.5 % of the capital.
+#[test]
+fn few_whole_violations_among_many_accounts_are_met_with_small_stakes() {
+    let log = log(|part| {
+        let mut all = windows(part, 0, 8_000, 400, 0);
+        for w in &mut all {
+            w.steps = vec![ONE as i32; 2];
+            w.headroom = w.headroom.iter().map(|h| if h.minor() < 10_000 { Money::ZERO } else { *h }).collect();
+        }
+        all
+    });
+    let cell = &cells(&log)[0];
+    assert_eq!((cell.basis, cell.rule), (Basis::Certified, Rule::Balance), "{cell:?}");
+    assert!(cell.stake_milli < Stake::MOST, "{:?}", cell.stake_milli);
+    let group = Group::of(&log.calibrate, Some(tier(0)), &log.terms);
+    let (_, most, _) = group.search(Family::Share, Stake::MOST, 0.05).expect("a limit of nothing certifies");
+    assert!(most.is_nothing(), "{most:?}");
+}
+
+#[test]
+fn bets_are_placed_in_turn_on_every_account() {
+    let all: Vec<Scored> = windows(1, 0, 300, 20, 0);
+    let ranges = in_turn(&all, |w| w.account);
+    let turns: Vec<u64> = ranges.iter().map(|r| turn(all[r.start].account)).collect();
+    assert!(turns.is_sorted() && ranges.iter().map(|r| r.len()).sum::<usize>() == all.len());
+    assert!(ranges.iter().all(|r| all[r.clone()].iter().all(|w| w.account == all[r.start].account)));
 }
 
 #[test]
@@ -172,10 +200,10 @@ fn what_can_be_certified_is_said_in_advance() {
     (terms.alpha, terms.beta) = (ppm(1_000), ppm(1_000));
     let said: Vec<String> =
         Feasible::of(&terms, |t| [4_000, 1_100, 0][usize::from(t.level())]).iter().map(ToString::to_string).collect();
-    assert_eq!(said[0], "tier 0 needs 3155 accounts to certify 0.1 %; you have 4000");
+    assert_eq!(said[0], "tier 0 needs 2998 accounts to certify 0.1 %; you have 4000");
     assert_eq!(
         said[1],
-        "tier 1 needs 3155 accounts to certify 0.1 %; you have 1100: the tightest you can certify is 0.29 %"
+        "tier 1 needs 2998 accounts to certify 0.1 %; you have 1100: the tightest you can certify is 0.28 %"
     );
     assert!(said[2].contains("borrows"), "{}", said[2]);
 }

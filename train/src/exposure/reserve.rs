@@ -8,12 +8,12 @@
 
 use plimsoll_model::Tier;
 use plimsoll_model::artifact::{Certificate, TierTerms};
-use plimsoll_model::calibration::{Promise, Verdict, Violations, boldest};
+use plimsoll_model::calibration::{Promise, Stake, Verdict, Violations, boldest};
 use plimsoll_model::money::Money;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::calibrate::{Candidate, Log, Scored, candidate};
+use crate::calibrate::{Candidate, Log, Scored, candidate, in_turn};
 
 /// What is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,11 +66,11 @@ pub fn reserves(
         let part = |windows: &[Scored]| windows.iter().filter(|w| w.tier == tier.tier).cloned().collect::<Vec<_>>();
         let (calibrate, test) = (part(&log.calibrate), part(&log.test));
         let promise = Promise { alpha: 1.0, money: Some((beta.minor() as f64, most.minor() as f64)) };
-        let judge = |percent: u32| Verdict::of(promise, &losses(&calibrate, rule, most, percent));
+        let judge = |percent: u32| Verdict::of(promise, Stake::MOST, &losses(&calibrate, rule, most, percent));
         let enough = 1.0 / certificate.terms.delta_each();
         let found = boldest((0..=100).rev(), |v| v.money_e_value.is_some_and(|e| e >= enough), judge);
         let percent = found.map(|(percent, _)| percent);
-        let lost = |percent: u32| Verdict::of(promise, &losses(&test, rule, most, percent)).missing;
+        let lost = |percent: u32| Verdict::of(promise, Stake::MOST, &losses(&test, rule, most, percent)).missing;
         Some(Reserve {
             tier: tier.tier,
             granted: *granted,
@@ -110,7 +110,7 @@ fn lien(limit: Money, percent: u32) -> Money {
     Money::from_minor(minor as u64).expect("a share of an amount is an amount")
 }
 
-/// `[age][account]`.
+/// `[age][account]`, accounts in the order of their turns.
 fn losses(windows: &[Scored], rule: Candidate, most: Money, percent: u32) -> Vec<Vec<Violations>> {
     let ages = windows.first().map_or(0, |w| w.headroom.len());
     let account = |age: usize, windows: &[Scored]| {
@@ -121,7 +121,8 @@ fn losses(windows: &[Scored], rule: Candidate, most: Money, percent: u32) -> Vec
         }
         seen
     };
-    let by_account = |age| windows.chunk_by(|a, b| a.account == b.account).map(|w| account(age, w)).collect();
+    let accounts = in_turn(windows, |w| w.account);
+    let by_account = |age| accounts.iter().map(|range| account(age, &windows[range.clone()])).collect();
     (0..ages).map(by_account).collect()
 }
 
