@@ -14,8 +14,8 @@ by_method = {}
 for m in found["measured"]:
     by_method.setdefault(m["method"], {})[m["reading"]] = m
 
-calibrating = sum(found["calibrating"]) // len(found["calibrating"])
-print(f"\n### {name}: {found['accounts']} accounts, {found['windows']} windows, about {calibrating} accounts calibrate a fold\n")
+teaching, calibrating = (sum(found[part]) // len(found[part]) for part in ("teaching", "calibrating"))
+print(f"\n### {name}: {found['accounts']} accounts, {found['windows']} windows; in a fold about {teaching} accounts teach, {calibrating} calibrate\n")
 print("| mean limit (demand served) |", " | ".join(rates), "| certified | realised | zero limits |")
 print("|---|" + "---|" * (len(rates) + 3))
 for method, readings in by_method.items():

@@ -24,7 +24,7 @@ use crate::boost::{FitError, TrainingSet, fit};
 use crate::calibrate::{Feasible, Log, derive, score, verify};
 use crate::config::{Config, ConfigError, SplitConfig};
 use crate::metrics::Metrics;
-use crate::windows::{Period, Sampling, Window, Windows, take};
+use crate::windows::{Period, Sampling, Teachers, Window, Windows, take};
 
 /// Features in which the limit may move one way only: the older the sync the less, the older the account and the
 /// cleaner its settlements the more.
@@ -426,6 +426,7 @@ pub(crate) fn sampling<'a>(
         history_days_min: config.split.history_days_min,
         shares_milli: [config.split.calibrate_milli, config.split.test_milli, config.split.choose_milli],
         fold: None,
+        teachers: Teachers::ByAccount,
         periods: periods(histories, &config.split),
     }
 }

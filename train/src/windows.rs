@@ -31,6 +31,19 @@ pub enum Part {
     Test,
 }
 
+/// Whose windows teach the trees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Teachers {
+    /// Those of accounts that do nothing else: what the trees were taught has nothing to do with the accounts that
+    /// calibrate, so a certificate holds for any number of accounts. Everything that ships is made so.
+    #[default]
+    ByAccount,
+    /// The earlier windows of the accounts that choose and calibrate, too: many more of them, but the trees have seen
+    /// these accounts, so what they do later is not what a stranger would do, and nothing is guaranteed. For
+    /// comparison with methods that are tried that way.
+    ByTime,
+}
+
 /// The times of a part: syncs may happen from `from`, and windows must have ended by `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
@@ -61,6 +74,8 @@ pub struct Sampling<'a> {
     pub shares_milli: [u32; 3],
     /// Tests the accounts of this fold, of so many, instead of a share of them: `(fold, folds)`.
     pub fold: Option<(u32, u32)>,
+    /// Whose windows teach.
+    pub teachers: Teachers,
     /// The times of teaching, of calibration (and choosing), and of the test.
     pub periods: [Period; 3],
 }
@@ -138,6 +153,18 @@ impl Sampling<'_> {
         }
     }
 
+    /// Everything an account does.
+    fn parts(&self, account: &Account) -> &'static [Part] {
+        match (self.teachers, self.part(account)) {
+            (_, Part::Test) => &[Part::Test],
+            (Teachers::ByAccount, Part::Train) => &[Part::Train],
+            (Teachers::ByAccount, Part::Choose) => &[Part::Choose],
+            (Teachers::ByAccount, Part::Calibrate) => &[Part::Calibrate],
+            (Teachers::ByTime, Part::Choose) => &[Part::Train, Part::Choose],
+            (Teachers::ByTime, Part::Train | Part::Calibrate) => &[Part::Train, Part::Calibrate],
+        }
+    }
+
     const fn period(&self, part: Part) -> Period {
         match part {
             Part::Train => self.periods[0],
@@ -163,22 +190,26 @@ pub(crate) const fn mix(x: u64) -> u64 {
 /// Takes the windows of every account. `progress` is called now and then with accounts done.
 pub fn take(histories: &Histories, sampling: &Sampling<'_>, progress: &(dyn Fn(u64) + Sync)) -> Windows {
     let done = std::sync::atomic::AtomicU64::new(0);
-    let taken: Vec<(Part, Vec<Window>, Option<bool>)> = (0..histories.len())
+    let taken: Vec<Vec<Taken>> = (0..histories.len())
         .into_par_iter()
         .map(|ix| {
             let (account, rows) = histories.get(ix).expect("the range is that of the histories");
-            let part = sampling.part(account);
-            let (windows, short) = of_account(histories, ix as u32, account, rows, sampling, sampling.period(part));
+            let of_part = |part: &Part| {
+                let period = sampling.period(*part);
+                let (windows, short) = of_account(histories, ix as u32, account, rows, sampling, period);
+                let skipped = windows.is_empty().then_some(short);
+                (*part, windows, skipped)
+            };
+            let parts = sampling.parts(account).iter().map(of_part).collect();
             let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
             if n.is_multiple_of(256) {
                 progress(n);
             }
-            let skipped = windows.is_empty().then_some(short);
-            (part, windows, skipped)
+            parts
         })
         .collect();
     let mut all = Windows::default();
-    for (part, windows, skipped) in taken {
+    for (part, windows, skipped) in taken.into_iter().flatten() {
         match skipped {
             Some(true) => all.skipped.short_history += 1,
             Some(false) => all.skipped.no_positive_balance += 1,
@@ -193,6 +224,9 @@ pub fn take(histories: &Histories, sampling: &Sampling<'_>, progress: &(dyn Fn(u
     }
     all
 }
+
+/// What an account does, its windows for it, and where there are none, whether it had no day to offer at all.
+type Taken = (Part, Vec<Window>, Option<bool>);
 
 /// The windows of one account, and whether it had no day to offer at all.
 fn of_account(
@@ -316,6 +350,7 @@ mod tests {
             history_days_min: 0,
             shares_milli: [300, 200, 100],
             fold: None,
+            teachers: Teachers::ByAccount,
             periods: [all; 3],
         }
     }
@@ -373,6 +408,27 @@ mod tests {
             let mut others = parts.iter().filter(|p| **p != Part::Test);
             assert_eq!(others.next(), others.next());
         }
+    }
+
+    #[test]
+    fn taught_by_time_an_account_that_is_not_tested_teaches_and_one_that_is_does_nothing_else() {
+        let ages = [Age(0)];
+        let by_time = Sampling { fold: Some((1, 3)), teachers: Teachers::ByTime, ..sampling(Target::Strict, &ages) };
+        let mut seen = [0; 3];
+        for n in 0..2_000u32 {
+            let account = Account { name: format!("a{n}"), opened_at: None, tier: Tier::default(), opening_minor: 0 };
+            let parts = by_time.parts(&account);
+            let kind = match parts {
+                [Part::Test] => 0,
+                [Part::Train, Part::Choose] => 1,
+                [Part::Train, Part::Calibrate] => 2,
+                _ => panic!("{parts:?}"),
+            };
+            seen[kind] += 1;
+            let by_account = Sampling { teachers: Teachers::ByAccount, ..by_time.clone() };
+            assert_eq!(by_account.parts(&account), [by_account.part(&account)], "and taught by account, one thing");
+        }
+        assert!(seen[0] > 600 && seen[1] > 100 && seen[2] > 1_000, "{seen:?}");
     }
 
     #[test]

@@ -10,12 +10,17 @@ use plimsoll_train::backtest::{Asked, Findings, Peers, backtest};
 use plimsoll_train::boost::BoostConfig;
 use plimsoll_train::config::Config;
 use plimsoll_train::run::TrainError;
+use plimsoll_train::windows::Teachers;
 
 fn ppm(parts: u32) -> Ppm {
     Ppm::new(parts).expect("between 0 and 1")
 }
 
 fn run(peers: Peers<'_>) -> Result<Option<Findings>, TrainError> {
+    taught(Teachers::ByAccount, peers)
+}
+
+fn taught(teachers: Teachers, peers: Peers<'_>) -> Result<Option<Findings>, TrainError> {
     let wallets = synth::Config { seed: 3, accounts: 1_200, days: 150, ..synth::Config::default() };
     let history = synth::histories(&wallets).expect("generates");
     let mut config = Config { boost: BoostConfig { trees: 15, leaves: 8, ..BoostConfig::default() }, ..small_config() };
@@ -23,9 +28,10 @@ fn run(peers: Peers<'_>) -> Result<Option<Findings>, TrainError> {
     config.calibration.alpha = ppm(50_000);
     let asked = Asked {
         folds: 2,
+        teachers,
         rates: vec![config.calibration.alpha, ppm(10_000)],
         cap: None,
-        ladder: matches!(peers, Peers::None),
+        ladder: teachers == Teachers::ByAccount && matches!(peers, Peers::None),
         peers,
     };
     backtest(&history, &config, &Policy::preset("tng").expect("a preset"), &asked, &())
@@ -62,6 +68,15 @@ fn methods_are_read_three_ways_on_accounts_that_are_each_tested_once() {
     let ahead =
         found.ratios.iter().find(|r| r.theirs == "fixed fraction" && r.reading == "same rate 5 %").expect("compared");
     assert!(ahead.limit > 1.0 && ahead.interval[0] <= ahead.limit, "{ahead:?}");
+
+    // Taught by time, accounts that calibrate teach, too; what is tested is the same.
+    let by_time = taught(Teachers::ByTime, Peers::None).expect("runs").expect("nothing was exported");
+    assert_eq!((by_time.accounts, by_time.windows), (found.accounts, found.windows));
+    for fold in 0..2 {
+        assert!(by_time.teaching[fold] > found.teaching[fold], "{by_time:?}");
+        assert!(by_time.calibrating[fold] > found.calibrating[fold], "{by_time:?}");
+        assert!(by_time.teaching[fold] < 800, "those it tests do not teach: {by_time:?}");
+    }
 }
 
 /// A peer whose answers do not fit the rows is refused.

@@ -14,7 +14,7 @@ use plimsoll_model::time::{Age, UtcSeconds};
 use plimsoll_train::boost::{BoostConfig, TrainingSet, fit, pinball};
 use plimsoll_train::config::Config;
 use plimsoll_train::run::{Run, TrainError, train};
-use plimsoll_train::windows::{Period, Sampling, take};
+use plimsoll_train::windows::{Period, Sampling, Teachers, take};
 
 #[test]
 fn the_same_history_and_seed_give_the_same_bytes_on_any_number_of_threads() {
@@ -163,6 +163,7 @@ fn the_booster_is_not_worse_than_lightgbm() {
         history_days_min: 30,
         shares_milli: [1, 300, 1],
         fold: None,
+        teachers: Teachers::ByAccount,
         periods: [all; 3],
     };
     let windows = take(&history, &sampling, &|_| {});

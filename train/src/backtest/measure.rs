@@ -121,6 +121,7 @@ pub(super) fn read(folds: &[Fold], terms: &Terms, methods: &[Method], asked: &As
     Findings {
         accounts: folds.iter().map(|f| accounts(&f.test)).sum(),
         windows: folds.iter().map(|f| f.test.len()).sum(),
+        teaching: folds.iter().map(|f| f.teachers).collect(),
         calibrating: folds.iter().map(|f| accounts(&f.calibrate)).collect(),
         alpha_ppm: terms.alpha.get(),
         measured: all.into_iter().map(|(m, _)| m).collect(),
@@ -255,15 +256,16 @@ fn adapted(
     folds.par_iter().enumerate().map(of_fold).collect()
 }
 
-/// Ours against every other method, at the same rates and certified. A certificate of α is kept with much less than α
-/// of violations, so there the lowest level stands for us.
+/// Ours against every other method, at the same rates and certified. A certificate of α is kept with less than α of
+/// violations, so there the level nearest to α stands for us.
 fn ratios(all: &[(Measured, Vec<Sums>)], terms: &Terms, rates: &[Ppm]) -> Vec<Ratio> {
     let certified = "certified".to_owned();
-    let lowest = terms.levels.first().map_or(String::new(), |l| format!("ours, gap {l}"));
+    let half = Ppm::new(terms.alpha.get().div_ceil(2)).expect("half of a level is a level");
     let find = |method: &str, reading: &str| all.iter().find(|(m, _)| m.method == method && m.reading == reading);
     let mut found = Vec::new();
     let of_rate = |rate: &Ppm| [usual(terms, *rate), "ours, ladder".into()].map(|ours| (ours, same_rate(*rate)));
-    let deployed = [lowest, "ours, ladder".into(), "ours, as shipped".into()].map(|ours| (ours, certified.clone()));
+    let deployed =
+        [usual(terms, half), "ours, ladder".into(), "ours, as shipped".into()].map(|ours| (ours, certified.clone()));
     for (method, reading) in rates.iter().flat_map(of_rate).chain(deployed) {
         let Some((ours, our_sums)) = find(&method, &reading) else { continue };
         for (theirs, their_sums) in all.iter().filter(|(m, _)| m.reading == reading && !m.method.starts_with("ours")) {

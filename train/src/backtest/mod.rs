@@ -29,7 +29,7 @@ use rayon::prelude::*;
 use crate::calibrate::{Candidate, Log, Scored, candidate, cells, in_turn, score};
 use crate::config::Config;
 use crate::run::{Progress, TrainError, examples, forest_of, sampling, terms};
-use crate::windows::{Window, take};
+use crate::windows::{Teachers, Window, take};
 
 use ladder::Ladder;
 
@@ -49,6 +49,8 @@ pub(crate) struct Row {
 
 /// One fold.
 pub(crate) struct Fold {
+    /// Accounts that taught.
+    pub(crate) teachers: usize,
     pub(crate) calibrate: Vec<Row>,
     pub(crate) test: Vec<Row>,
     /// What the engine ships, by tier.
@@ -62,6 +64,8 @@ pub struct Findings {
     pub accounts: usize,
     /// Windows tested.
     pub windows: usize,
+    /// Accounts that taught, in each fold.
+    pub teaching: Vec<usize>,
     /// Calibration accounts of each fold.
     pub calibrating: Vec<usize>,
     /// α, parts per million.
@@ -77,6 +81,8 @@ pub struct Findings {
 pub struct Asked<'a> {
     /// Every account is tested in one of so many folds.
     pub folds: u32,
+    /// Whose windows teach the trees, and peers.
+    pub teachers: Teachers,
     /// Shares of violated windows at which methods are compared.
     pub rates: Vec<Ppm>,
     /// Also shows the mean of min(limit, this).
@@ -116,8 +122,11 @@ pub fn backtest(
     let mut all = Vec::new();
     progress.stage("folds", u64::from(folds));
     for fold in 0..folds {
-        let sampling =
-            crate::windows::Sampling { fold: Some((fold, folds)), ..sampling(histories, config, policy, &ages) };
+        let sampling = crate::windows::Sampling {
+            fold: Some((fold, folds)),
+            teachers: asked.teachers,
+            ..sampling(histories, config, policy, &ages)
+        };
         let windows = take(histories, &sampling, &|_| {});
         crate::run::refuse_empty(&windows, histories.len(), config, &ages, policy)?;
         let (rows, targets) = examples(&windows.train, &ages);
@@ -139,6 +148,7 @@ pub fn backtest(
         let mut answers = read(peers, fold, windows.calibrate.len() + windows.test.len(), ages.len())?;
         let of_test = answers.iter_mut().map(|peer| peer.split_off(windows.calibrate.len())).collect();
         all.push(Fold {
+            teachers: windows.train.chunk_by(|a, b| a.account == b.account).count(),
             calibrate: rows_of(log.calibrate, &windows.calibrate, answers, ladder.as_ref(), &ages),
             test: rows_of(test, &windows.test, of_test, ladder.as_ref(), &ages),
             shipped,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use plimsoll_model::calibration::Target;
 use plimsoll_model::quantile::Ppm;
 use plimsoll_train::backtest::{Asked, Findings, Peers, backtest};
+use plimsoll_train::windows::Teachers;
 
 use super::exit::Usage;
 use super::{Context, DataArgs, show, train};
@@ -26,6 +27,10 @@ pub(super) struct Args {
     /// Every account is tested in one of so many folds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=20))]
     folds: u32,
+    /// Whose windows teach: `by-account`, those of accounts that do nothing else, as everything that ships is made; or
+    /// `by-time`, the earlier windows of accounts that choose and calibrate, too, which guarantees nothing.
+    #[arg(long, default_value = "by-account", value_name = "WHO")]
+    teachers: String,
     /// Overrules how many hours after a payment it may settle.
     #[arg(long, value_name = "HOURS")]
     window_h: Option<u32>,
@@ -38,6 +43,9 @@ pub(super) struct Args {
     /// Overrules the risk, parts per million.
     #[arg(long, value_name = "PPM")]
     alpha: Option<u32>,
+    /// Overrules `calibration.spare_milli`, thousandths of the balance.
+    #[arg(long, value_name = "MILLI")]
+    spare: Option<u32>,
     /// Compares methods where each violates this share of test windows, parts per million: may be given several times.
     /// The risk, when not given.
     #[arg(long, value_name = "PPM")]
@@ -68,6 +76,9 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         policy.offline_h_max = hours;
         config.ages_min.clear();
     }
+    if let Some(milli) = args.spare {
+        config.calibration.spare_milli = milli;
+    }
     if let Some(alpha) = args.alpha {
         config.calibration.alpha = Ppm::new(alpha).map_err(|e| Usage(format!("--alpha: {e}")))?;
     }
@@ -76,6 +87,11 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         Some("strict") => Target::Strict,
         Some("committed") => Target::Committed,
         Some(other) => return Err(Usage(format!("--target {other}: strict or committed")).into()),
+    };
+    let teachers = match args.teachers.as_str() {
+        "by-account" => Teachers::ByAccount,
+        "by-time" => Teachers::ByTime,
+        other => return Err(Usage(format!("--teachers {other}: by-account or by-time")).into()),
     };
     let cap = args.cap.as_deref().map(|text| policy.currency.parse(text)).transpose();
     let cap = cap.map_err(|e| Usage(format!("--cap: {e}")))?.map(|flow| flow.size());
@@ -93,7 +109,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     if rates.is_empty() {
         rates.push(config.calibration.alpha);
     }
-    let asked = Asked { folds: args.folds, rates, cap, ladder: args.ladder, peers };
+    let asked = Asked { folds: args.folds, teachers, rates, cap, ladder: args.ladder, peers };
     match backtest(&histories, &config, &policy, &asked, &context.bars)? {
         Some(findings) => context.answer(&findings, || text(&findings, policy.currency)),
         None => context.answer(&serde_json::json!({ "exported": args.export }), || "Rows are written.".to_owned()),
@@ -141,11 +157,13 @@ fn text(found: &Findings, currency: plimsoll_model::Currency) -> String {
             format!("{:+.2} %", r.served * 100.0),
         ]);
     }
+    let list = |counts: &[usize]| counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!(
-        "{} accounts and {} windows tested, each account once; {} accounts calibrated each fold; α = {} %.\n\n{table}\n\n{ratios}",
+        "{} accounts and {} windows tested, each account once; {} accounts taught and {} calibrated each fold; α = {} %.\n\n{table}\n\n{ratios}",
         found.accounts,
         found.windows,
-        found.calibrating.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        list(&found.teaching),
+        list(&found.calibrating),
         f64::from(found.alpha_ppm) / 1e4,
     )
 }
