@@ -70,8 +70,6 @@ pub struct Account {
     pub id: AccountId,
     /// Tiers by the time they begin; the last that has begun counts. Never empty.
     pub tiers: Vec<TierFrom>,
-    /// What is known of its history; holds the balance.
-    pub features: FeatureState,
     /// Rises with every change of the balance.
     pub version: u64,
     /// Transactions in its life.
@@ -92,6 +90,8 @@ pub struct Account {
     pub proposed: Option<Proposal>,
     /// The window that is watched: at most one at a time, since two that overlap are one event seen twice.
     pub window: Option<Window>,
+    /// What is known of its history; holds the balance. The last in its bytes: see [`Account::features_from`].
+    pub features: FeatureState,
 }
 
 /// A tier from an instant on.
@@ -183,10 +183,16 @@ pub struct Spent {
 }
 
 impl Record for Account {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 }
 
 impl Account {
+    /// Where in its bytes the features begin: most of them, and the part that a sync without payments leaves alone.
+    pub fn features_from(&self, bytes: &[u8]) -> usize {
+        let length = postcard::experimental::serialized_size(&self.features);
+        bytes.len() - length.expect("records hold only integers, text and lists")
+    }
+
     /// The tier that counts at `at`; the first before any has begun.
     pub fn tier(&self, at: UtcSeconds) -> Tier {
         let begun = self.tiers.iter().rev().find(|t| t.from <= at);

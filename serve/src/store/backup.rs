@@ -1,7 +1,7 @@
 //! Backups: one file for either database, as of one instant, restored into either.
 //!
 //! ```text
-//! plimsoll store 2 ⏎ ─► length, line ─► length, line ─► … ─► length, end ─► SHA-256 of all of it
+//! plimsoll store 3 ⏎ ─► length, line ─► length, line ─► … ─► length, end ─► SHA-256 of all of it
 //! ```
 //!
 //! Not the database's own format, so that a service can move from SQLite to PostgreSQL and back, and so that a backup reads
@@ -17,13 +17,13 @@ use plimsoll_model::grant::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::changes::{AccountRow, Changes, EndedRow, GrantRow, HistoryRow, PaymentRow, ReplyRow};
+use super::changes::{AccountRow, Changes, EndedRow, FeaturesRow, GrantRow, HistoryRow, PaymentRow, ReplyRow};
 use super::database::{Database, Session, on_either};
 use super::error::Fault;
 use super::{Store, StoreError};
 use crate::audit::chain::Link;
 
-const MAGIC: &[u8] = b"plimsoll store 2\n";
+const MAGIC: &[u8] = b"plimsoll store 3\n";
 /// Rows of one statement.
 const PAGE: i64 = 500;
 /// Bytes of one line: far more than the largest account.
@@ -44,6 +44,7 @@ pub struct Saved {
 #[derive(Debug, Serialize, Deserialize)]
 enum Line {
     Account(AccountRow),
+    Features(FeaturesRow),
     Row(HistoryRow),
     Grant(GrantRow),
     Payment(PaymentRow),
@@ -159,6 +160,17 @@ mod dump {
                             window_until, body,
                         };
                         to.write(&Line::Account(row))?;
+                    }
+                }
+                let mut last = String::new();
+                loop {
+                    let page: Vec<(String, Vec<u8>)> =
+                        sqlx::query_as("SELECT account, body FROM features WHERE account > $1 ORDER BY account LIMIT $2")
+                            .bind(&last).bind(PAGE).fetch_all(&mut *connection).await?;
+                    let Some(end) = page.last() else { break };
+                    last.clone_from(&end.0);
+                    for (account, body) in page {
+                        to.write(&Line::Features(FeaturesRow { account, body }))?;
                     }
                 }
                 let mut last = (String::new(), 0_i64);
@@ -318,6 +330,7 @@ async fn fill(session: &mut Session, reader: &mut Reader) -> Result<Saved, Fault
                 accounts += 1;
                 page.accounts.push(row);
             }
+            Line::Features(row) => page.features.new.push(row),
             Line::Row(row) => page.history.push(row),
             Line::Grant(row) => page.grants.new.push(row),
             Line::Payment(row) => page.payments.new.push(row),

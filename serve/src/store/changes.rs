@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Fault, StoreError};
 use super::history::StoredRow;
 use crate::audit::chain::{Head, Link};
-use crate::record::{AccountId, Record as _};
+use crate::record::{Account, AccountId, Record as _};
 use crate::unit::{ReplyKey, Unit};
 
 /// A unit as it was loaded, and what the store has to know to write it back.
@@ -23,12 +23,30 @@ pub(super) struct Loaded {
 }
 
 /// Where an account stands in the store.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     /// Rises with every write.
     pub(super) revision: i64,
     /// Rows in its history.
     pub(super) history: i64,
+    /// The end of its bytes, which has a row of its own.
+    pub(super) features: Vec<u8>,
+}
+
+impl Loaded {
+    /// An account whose bytes are in two rows.
+    pub(super) fn account(
+        &mut self,
+        (revision, history, mut body): (i64, i64, Vec<u8>),
+        features: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let features = features.ok_or_else(|| StoreError::damaged("an account is without its features"))?;
+        body.extend_from_slice(&features);
+        let account = Account::from_bytes(&body)?;
+        self.accounts.insert(account.id.clone(), Place { revision, history, features });
+        self.unit.accounts.load(account.id.clone(), Some(account));
+        Ok(())
+    }
 }
 
 /// Where a writer's chain stands.
@@ -39,6 +57,8 @@ pub(super) struct Chain {
     pub(super) batch: i64,
 }
 
+/// An account's bytes are `body` and then its row of features. Only transactions change those, and they are nine tenths of
+/// it, so that a sync without payments writes a tenth.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AccountRow {
     pub(super) id: String,
@@ -51,6 +71,12 @@ pub(super) struct AccountRow {
     pub(super) exposed_until: i64,
     pub(super) proposed_at: i64,
     pub(super) window_until: i64,
+    pub(super) body: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FeaturesRow {
+    pub(super) account: String,
     pub(super) body: Vec<u8>,
 }
 
@@ -133,6 +159,7 @@ impl<T> Split<T> {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) accounts: Vec<AccountRow>,
+    pub(super) features: Split<FeaturesRow>,
     pub(super) history: Vec<HistoryRow>,
     pub(super) grants: Split<GrantRow>,
     pub(super) payments: Split<PaymentRow>,
@@ -152,20 +179,31 @@ impl Changes {
         let mut history_of: BTreeMap<&AccountId, i64> = BTreeMap::new();
         let mut history = Vec::with_capacity(unit.rows.len());
         for row in &unit.rows {
-            let before = loaded.accounts.get(&row.account).copied().unwrap_or_default();
-            let place = history_of.entry(&row.account).or_insert(before.history);
+            let before = loaded.accounts.get(&row.account).map_or(0, |place| place.history);
+            let place = history_of.entry(&row.account).or_insert(before);
             *place += 1;
             let body = StoredRow::from(&row.transaction).to_bytes();
             let (account, name) = (row.account.to_string(), row.name.clone());
             history.push(HistoryRow { account, place: *place, name, body });
         }
         let mut accounts = Vec::new();
+        let mut features = Split::default();
         for (id, account) in unit.accounts.changed() {
-            let before = loaded.accounts.get(id).copied().unwrap_or_default();
+            let before = loaded.accounts.get(id);
+            let mut body = account.to_bytes();
+            // Wherever the bytes are cut, they are put together again as they were.
+            match before {
+                Some(before) if body.ends_with(&before.features) => body.truncate(body.len() - before.features.len()),
+                _ => {
+                    let row =
+                        FeaturesRow { account: id.to_string(), body: body.split_off(account.features_from(&body)) };
+                    if before.is_some() { features.changed.push(row) } else { features.new.push(row) }
+                }
+            }
             accounts.push(AccountRow {
                 id: id.to_string(),
-                revision: before.revision + 1,
-                history: history_of.remove(id).unwrap_or(before.history),
+                revision: before.map_or(0, |place| place.revision) + 1,
+                history: history_of.remove(id).unwrap_or(before.map_or(0, |place| place.history)),
                 tier: account.tier(times.latest).level().into(),
                 balance: account.balance_minor(),
                 updated_at: times.latest.0,
@@ -173,7 +211,7 @@ impl Changes {
                 exposed_until: account.exposed_until().0,
                 proposed_at: account.proposed.as_ref().map_or(0, |p| p.at.0),
                 window_until: account.window.map_or(0, |w| w.until.0),
-                body: account.to_bytes(),
+                body,
             });
         }
         if let Some(account) = history_of.into_keys().next() {
@@ -191,6 +229,7 @@ impl Changes {
         let events = unit.events.iter().zip(&times.events);
         Ok(Self {
             accounts,
+            features,
             history,
             grants: Split::of(unit.grants.changed().map(|(k, v)| (*k, grant(v))), &loaded.grants),
             payments: Split::of(unit.payments.changed().map(|(k, v)| (*k, payment(v))), &loaded.payments),

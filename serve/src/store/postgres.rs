@@ -1,17 +1,18 @@
 //! The statements of PostgreSQL: rows are locked in the order of their keys, and a batch is read in two round trips and
 //! written in one.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 
-use super::changes::{Changes, Loaded, Place, count};
+use super::changes::{Changes, Loaded, count};
 use super::error::Fault;
 use super::sqlite::read_reply;
 use super::{StoreError, schema};
-use crate::record::{Account, AccountId, GrantRecord, PaymentRecord, Record as _};
+use crate::record::{AccountId, GrantRecord, PaymentRecord, Record as _};
 use crate::unit::Needs;
 
 const READERS: u32 = 8;
@@ -57,34 +58,33 @@ impl Server {
 /// * `lock`: `false` for who only looks.
 pub(super) async fn load(connection: &mut PgConnection, needs: &Needs, lock: bool) -> Result<Loaded, Fault> {
     let mut loaded = Loaded::default();
-    let unit = &mut loaded.unit;
+    let mut accounts: BTreeMap<String, (i64, i64, Vec<u8>)> = BTreeMap::new();
     if !needs.accounts.is_empty() {
         // A statement of its own: what the next one reads has to be as it is once these rows are ours.
         let sql = if lock { LOCK_ACCOUNTS } else { READ_ACCOUNTS };
         let ids: Vec<&str> = needs.accounts.iter().map(AccountId::as_str).collect();
-        let found: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(sql).bind(ids).fetch_all(&mut *connection).await?;
-        needs.accounts.iter().for_each(|id| unit.accounts.load(id.clone(), None));
-        for (revision, history, body) in found {
-            let account = Account::from_bytes(&body)?;
-            loaded.accounts.insert(account.id.clone(), Place { revision, history });
-            unit.accounts.load(account.id.clone(), Some(account));
-        }
+        let found: Vec<(String, i64, i64, Vec<u8>)> = sqlx::query_as(sql).bind(ids).fetch_all(&mut *connection).await?;
+        needs.accounts.iter().for_each(|id| loaded.unit.accounts.load(id.clone(), None));
+        accounts = found.into_iter().map(|(id, revision, history, body)| (id, (revision, history, body))).collect();
     }
-    let rest = [needs.grants.len(), needs.payments.len(), needs.replies.len(), needs.rows.len()];
-    if rest == [0; 4] {
+    let rest = [accounts.len(), needs.grants.len(), needs.payments.len(), needs.replies.len(), needs.rows.len()];
+    if rest == [0; 5] {
         return Ok(loaded);
     }
     let (clients, keys): (Vec<&str>, Vec<&str>) = needs.replies.iter().map(|(c, k)| (c.as_str(), k.as_str())).unzip();
-    let (accounts, names): (Vec<&str>, Vec<&str>) = needs.rows.iter().map(|(a, n)| (a.as_str(), n.as_str())).unzip();
+    let (histories, names): (Vec<&str>, Vec<&str>) = needs.rows.iter().map(|(a, n)| (a.as_str(), n.as_str())).unzip();
     let found = sqlx::query(if lock { LOCK_THE_REST } else { READ_THE_REST })
         .bind(needs.grants.iter().map(|t| &t.0[..]).collect::<Vec<_>>())
         .bind(needs.payments.iter().map(|t| &t.0[..]).collect::<Vec<_>>())
         .bind(clients)
         .bind(keys)
-        .bind(accounts)
+        .bind(histories)
         .bind(names)
+        .bind(accounts.keys().map(String::as_str).collect::<Vec<_>>())
         .fetch_all(&mut *connection)
         .await?;
+    let mut features = Vec::with_capacity(accounts.len());
+    let unit = &mut loaded.unit;
     needs.grants.iter().for_each(|jti| unit.grants.load(*jti, None));
     needs.payments.iter().for_each(|nonce| unit.payments.load(*nonce, None));
     needs.replies.iter().for_each(|key| unit.replies.load(key.clone(), None));
@@ -109,17 +109,25 @@ pub(super) async fn load(connection: &mut PgConnection, needs: &Needs, lock: boo
                 loaded.replies.insert((first.clone(), second.clone()));
                 unit.replies.load((first, second), Some(reply));
             }
-            _ => {
+            3 => {
                 let account = first.try_into().map_err(|_| StoreError::damaged("a row's account has no name"))?;
                 unit.known_rows.insert((account, second));
             }
+            _ => features.push((first, body)),
         }
     }
+    for (of, features) in features {
+        if let Some(account) = accounts.remove(&of) {
+            loaded.account(account, Some(features))?;
+        }
+    }
+    accounts.into_values().try_for_each(|without| loaded.account(without, None))?;
     Ok(loaded)
 }
 
-const READ_ACCOUNTS: &str = "SELECT revision, history, body FROM accounts WHERE id = ANY($1)";
-const LOCK_ACCOUNTS: &str = "SELECT revision, history, body FROM accounts WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+const READ_ACCOUNTS: &str = "SELECT id, revision, history, body FROM accounts WHERE id = ANY($1)";
+const LOCK_ACCOUNTS: &str =
+    "SELECT id, revision, history, body FROM accounts WHERE id = ANY($1) ORDER BY id FOR UPDATE";
 
 /// What is there is locked in the order of the tables and, within one, of the keys; what is not there cannot be locked, and
 /// the second of two that put it there is stopped by its unique key.
@@ -145,7 +153,9 @@ macro_rules! read_the_rest {
              UNION ALL
              SELECT 3, h.account, h.name, '', '', 0, 0
              FROM unnest($5::text[], $6::text[]) AS n (account, name)
-             JOIN history h ON h.account = n.account AND h.name = n.name"
+             JOIN history h ON h.account = n.account AND h.name = n.name
+             UNION ALL
+             SELECT 4, account, '', body, '', 0, 0 FROM features WHERE account = ANY($7)"
         )
     };
 }
@@ -164,7 +174,7 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
             $rows.iter().map(|r| &r.$field[..]).collect::<Vec<_>>()
         };
     }
-    let Changes { accounts, history, grants, payments, replies, events, ended, log, chain } = changes;
+    let Changes { accounts, features, history, grants, payments, replies, events, ended, log, chain } = changes;
     let (before, after) = chain;
     let written: (i64, i64) = sqlx::query_as(WRITE)
         .bind(column!(accounts, &id))
@@ -228,6 +238,10 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
         .bind(column!(accounts, window_until))
         .bind(column!(ended, &jti))
         .bind(column!(ended, &body))
+        .bind(column!(features.new, &account))
+        .bind(column!(features.new, &body))
+        .bind(column!(features.changed, &account))
+        .bind(column!(features.changed, &body))
         .fetch_one(connection)
         .await?;
     if written.0 != accounts.len() as i64 {
@@ -250,6 +264,11 @@ const WRITE: &str = "
             window_until = excluded.window_until
         WHERE accounts.revision = excluded.revision - 1
         RETURNING 1
+    ), f AS (
+        INSERT INTO features (account, body) SELECT * FROM unnest($62::text[], $63::bytea[])
+    ), f_changed AS (
+        UPDATE features SET body = u.body FROM unnest($64::text[], $65::bytea[]) AS u (account, body)
+        WHERE features.account = u.account
     ), h AS (
         INSERT INTO history (account, place, name, body)
         SELECT * FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bytea[])

@@ -10,10 +10,10 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _, QueryBuilder, Sqlite};
 
-use super::changes::{Changes, Loaded, Place, Split};
+use super::changes::{Changes, Loaded, Split};
 use super::error::Fault;
 use super::{StoreError, schema};
-use crate::record::{Account, GrantRecord, PaymentRecord, Record as _};
+use crate::record::{GrantRecord, PaymentRecord, Record as _};
 use crate::unit::{Needs, Reply};
 
 /// Rows of one INSERT. Batches are cut into powers of two, so that there are few statements and all stay prepared.
@@ -85,21 +85,20 @@ async fn create(options: &SqliteConnectOptions) -> Result<(), Fault> {
 /// Reads what the needs name. `BEGIN IMMEDIATE` has locked everything already.
 pub(super) async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Result<Loaded, Fault> {
     let mut loaded = Loaded::default();
-    let unit = &mut loaded.unit;
     if !needs.accounts.is_empty() {
-        let found: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT a.revision, a.history, a.body FROM json_each($1) n CROSS JOIN accounts a ON a.id = n.value",
+        let found: Vec<(i64, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+            "SELECT a.revision, a.history, a.body, f.body FROM json_each($1) n CROSS JOIN accounts a ON a.id = n.value
+             LEFT JOIN features f ON f.account = a.id",
         )
         .bind(names(needs.accounts.iter().map(crate::record::AccountId::as_str)))
         .fetch_all(&mut *connection)
         .await?;
-        needs.accounts.iter().for_each(|id| unit.accounts.load(id.clone(), None));
-        for (revision, history, body) in found {
-            let account = Account::from_bytes(&body)?;
-            loaded.accounts.insert(account.id.clone(), Place { revision, history });
-            unit.accounts.load(account.id.clone(), Some(account));
+        needs.accounts.iter().for_each(|id| loaded.unit.accounts.load(id.clone(), None));
+        for (revision, history, body, features) in found {
+            loaded.account((revision, history, body), features)?;
         }
     }
+    let unit = &mut loaded.unit;
     if !needs.grants.is_empty() {
         let found: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT g.body FROM json_each($1) n CROSS JOIN grants g ON g.jti = unhex(n.value)")
@@ -189,6 +188,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: &Changes) 
     if wrote != changes.accounts.len() as u64 {
         return Err(Fault::Conflict("an account was written by somebody else".to_owned()));
     }
+    split(connection, FEATURES, &changes.features, |mut q, r| {
+        q.push_bind(r.account.clone()).push_bind(r.body.clone());
+    })
+    .await?;
     rows(connection, ("INSERT INTO history (account, place, name, body) ", ""), &changes.history, |mut q, r| {
         q.push_bind(r.account.clone()).push_bind(r.place).push_bind(r.name.clone()).push_bind(r.body.clone());
     })
@@ -253,6 +256,8 @@ const ACCOUNTS: (&str, &str) = (
       window_until = excluded.window_until, body = excluded.body
       WHERE accounts.revision = excluded.revision - 1",
 );
+const FEATURES: (&str, &str) =
+    ("INSERT INTO features (account, body) ", " ON CONFLICT (account) DO UPDATE SET body = excluded.body");
 const GRANTS: (&str, &str) = (
     "INSERT INTO grants (jti, account, jkt, seq, iat, body) ",
     " ON CONFLICT (jti) DO UPDATE SET body = excluded.body",

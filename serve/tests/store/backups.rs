@@ -110,7 +110,7 @@ pub(crate) async fn a_backup_that_was_cut_off_or_changed_leaves_nothing(place: P
         try_bytes(&changed, &format!("changed at {at}")).await;
     }
     try_bytes(&[&whole[..], b"more"].concat(), "longer").await;
-    try_bytes(b"plimsoll store 2\n\xff\xff\xff\xff", "a line of four gigabytes").await;
+    try_bytes(b"plimsoll store 3\n\xff\xff\xff\xff", "a line of four gigabytes").await;
     store.restore(&path).await.expect("the whole one");
     let work = |unit: &mut Unit| unit.entries.push(entry("a0", 1));
     store.run(NOW, Needs::default(), work).await.expect("is answered");
@@ -127,7 +127,8 @@ pub(crate) async fn a_backup_knows_every_table(place: Place) {
          WHERE table_schema = 'public' AND table_name <> 'plimsoll_schema' ORDER BY table_name::text COLLATE \"C\""
     };
     let known = [
-        "accounts", "chains", "ended", "events", "grants", "history", "log", "notes", "payments", "readers", "replies",
+        "accounts", "chains", "ended", "events", "features", "grants", "history", "log", "notes", "payments",
+        "readers", "replies",
     ];
     assert_eq!(place.texts(sql).await, known, "a new one: into the backup, and then here");
     store.close().await;

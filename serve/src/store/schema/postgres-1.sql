@@ -13,12 +13,17 @@ CREATE TABLE accounts (
     proposed_at BIGINT NOT NULL,
     window_until BIGINT NOT NULL,
     body BYTEA NOT NULL
-) WITH (fillfactor = 50, toast_tuple_target = 8160);
--- A body has some 4 kB and changes with every sync: in its page, with room for the next one beside it, and not compressed,
--- since it would not become smaller by much.
-ALTER TABLE accounts ALTER body SET STORAGE MAIN;
+) WITH (fillfactor = 50);
 CREATE INDEX accounts_proposed ON accounts (proposed_at) WHERE proposed_at > 0;
 CREATE INDEX accounts_watched ON accounts (window_until) WHERE window_until > 0;
+
+-- The rest of each account's bytes, which only transactions change: some 4 kB, where the row above has some 400 bytes. In its
+-- page, with room for the next one beside it, and not compressed, since it would not become smaller by much.
+CREATE TABLE features (
+    account TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    body BYTEA NOT NULL
+) WITH (fillfactor = 50, toast_tuple_target = 8160);
+ALTER TABLE features ALTER body SET STORAGE MAIN;
 
 -- An account's transactions, by the place in which they were folded in, from 1.
 CREATE TABLE history (
