@@ -102,6 +102,7 @@ impl Store {
                 let mut tx = file.readers.begin().await?;
                 dump::sqlite(&mut tx, &mut writer).await?;
                 tx.commit().await?;
+                file.journal.settled().await?;
             }
             Database::Postgres(server) => {
                 let mut tx = server.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;

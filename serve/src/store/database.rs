@@ -6,6 +6,7 @@ use sqlx::{PgConnection, SqliteConnection};
 
 use super::changes::{Chain, Changes, Loaded, count};
 use super::error::{Fault, StoreError};
+use super::journal::Journal;
 use super::{postgres, sqlite};
 use crate::audit::chain::{ChainId, Head, Link};
 use crate::unit::Needs;
@@ -57,6 +58,22 @@ impl Database {
         })
     }
 
+    /// A connection for a writer's batches.
+    pub(super) async fn writer(&self) -> Result<Session, Fault> {
+        Ok(match self {
+            Self::Sqlite(file) => Session::Sqlite(file.writer().await?),
+            Self::Postgres(server) => Session::Postgres(server.connect().await?),
+        })
+    }
+
+    /// What brings SQLite's commits to the disk; PostgreSQL's are there when they return.
+    pub(super) const fn journal(&self) -> Option<&Journal> {
+        match self {
+            Self::Sqlite(file) => Some(&file.journal),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Reads without locks, all as of one instant.
     pub(super) async fn look(&self, needs: &Needs) -> Result<Loaded, Fault> {
         match self {
@@ -64,6 +81,7 @@ impl Database {
                 let mut tx = file.readers.begin().await?;
                 let loaded = sqlite::load(&mut tx, needs).await?;
                 tx.commit().await?;
+                file.journal.settled().await?;
                 Ok(loaded)
             }
             Self::Postgres(server) => {
@@ -77,7 +95,11 @@ impl Database {
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite(file) => file.readers.close().await,
+            Self::Sqlite(file) => {
+                // Whoever waits is answered; a sync that failed was told to those it concerns.
+                let _told = file.journal.settled().await;
+                file.readers.close().await;
+            }
             Self::Postgres(server) => server.readers.close().await,
         }
     }

@@ -32,11 +32,10 @@ impl Store {
         let found: Vec<(i64, i64, String, Vec<u8>)> = match &self.shared.database {
             // One writer at a time: places become visible in their order.
             Database::Sqlite(file) => {
-                sqlx::query_as("SELECT place, at, topic, body FROM events WHERE place > $1 ORDER BY place LIMIT $2")
-                    .bind(after)
-                    .bind(page(limit))
-                    .fetch_all(&file.readers)
-                    .await?
+                let sql = "SELECT place, at, topic, body FROM events WHERE place > $1 ORDER BY place LIMIT $2";
+                let found = sqlx::query_as(sql).bind(after).bind(page(limit)).fetch_all(&file.readers).await?;
+                file.journal.settled().await?;
+                found
             }
             // A place is drawn while its writer holds the accounts it tells about, so places tell the order of any two
             // that must have one. Numbers are given to what is visible, under a lock: nothing ever appears behind a reader.

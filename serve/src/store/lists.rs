@@ -52,7 +52,10 @@ macro_rules! read {
         match &$store.shared.database {
             $crate::store::database::Database::Sqlite(file) => {
                 let $readers = &file.readers;
-                $body
+                let found = $body;
+                // What is told has to be on the disk.
+                file.journal.settled().await?;
+                found
             }
             $crate::store::database::Database::Postgres(server) => {
                 let $readers = &server.readers;

@@ -1,6 +1,7 @@
 //! The statements of SQLite: one file, one writer at a time, readers beside it.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use plimsoll_model::UtcSeconds;
@@ -12,6 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, QueryBuilder, Sqlite};
 
 use super::changes::{Changes, Loaded, Split};
 use super::error::Fault;
+use super::journal::Journal;
 use super::{StoreError, schema};
 use crate::record::{GrantRecord, PaymentRecord, Record as _};
 use crate::unit::{Needs, Reply};
@@ -21,6 +23,11 @@ const ROWS_MAX: usize = 128;
 /// Statements that stay prepared: the powers of two up to [`ROWS_MAX`] for each table, and the others.
 const PREPARED: usize = 256;
 const READERS: u32 = 4;
+/// Pages of the log, 128 MB, from which on a commit copies what is left of it, and the next one begins it again.
+const LOG_PAGES: i64 = 16_384;
+/// How often it is copied beside the writer, and how often once it is nearly full.
+const COPY: Duration = Duration::from_millis(200);
+const COPY_THE_REST: Duration = Duration::from_millis(5);
 /// How long a writer waits for another process (a backup, a second service on the same file).
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -29,11 +36,20 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) struct File {
     options: SqliteConnectOptions,
     pub(super) readers: SqlitePool,
+    pub(super) journal: Journal,
 }
 
 impl File {
     /// Opens the file, or creates it.
     pub(super) async fn open(path: &Path) -> Result<Self, Fault> {
+        Self::with(path, sync_log).await
+    }
+
+    /// * `sync`: brings the log at a path to the disk.
+    pub(super) async fn with(
+        path: &Path,
+        sync: impl Fn(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<Self, Fault> {
         if path.as_os_str().is_empty() || path.to_string_lossy().starts_with(":memory:") {
             return Err(StoreError::refused("sqlite: needs the path of a file").into());
         }
@@ -43,17 +59,18 @@ impl File {
             // An account's row has some 4 kB: with smaller pages every one of them would have a page of overflow.
             .page_size(8_192)
             .journal_mode(SqliteJournalMode::Wal)
-            // An answer is given after the commit, so the commit has to be on the disk: NORMAL may lose the last ones.
+            // An answer is given after the commit, so the commit has to be on the disk: NORMAL may lose the last ones, and is
+            // for the writer, whose answers wait for the journal.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .statement_cache_capacity(PREPARED)
             .pragma("cache_size", "-65536")
-            // Pages that every batch touches are then copied into the file once in many batches.
-            .pragma("wal_autocheckpoint", "4096")
+            // Pages that many batches touch are copied into the file once; most of them by `checkpoints`, beside the writer.
+            .pragma("wal_autocheckpoint", LOG_PAGES.to_string())
             // What a statement of many rows would put back is kept in memory, not in a file that is unlinked.
             .pragma("temp_store", "MEMORY")
-            // After a large batch the log shrinks again.
-            .pragma("journal_size_limit", "67108864")
+            // After a large batch the log shrinks again. Written over, it needs no new blocks, and syncs faster.
+            .pragma("journal_size_limit", (LOG_PAGES * 8_192).to_string())
             .disable_statement_logging();
         let begun = Instant::now();
         // Turning a new file's WAL on does not wait for another process that does the same.
@@ -67,12 +84,68 @@ impl File {
             .max_connections(READERS)
             .acquire_timeout(BUSY)
             .connect_lazy_with(options.clone().read_only(true).create_if_missing(false));
-        Ok(Self { options, readers })
+        let io = |e: io::Error| StoreError::unavailable(format!("{}: {e}", path.display()));
+        // SQLite follows links too, and its log is beside what they lead to.
+        let mut log = path.canonicalize().map_err(io)?.into_os_string();
+        log.push("-wal");
+        let log = PathBuf::from(log);
+        let journal = Journal::new(move || sync(&log)).map_err(io)?;
+        Ok(Self { options, readers, journal })
     }
 
-    /// A connection that writes.
+    /// A connection that writes, and whose commits are on the disk when they return.
     pub(super) async fn connect(&self) -> Result<SqliteConnection, Fault> {
         Ok(self.options.clone().create_if_missing(false).connect().await?)
+    }
+
+    /// Copies the log into the file for ever, so that little is left for the commit that finds it full: that one stands still
+    /// until all is copied and synced.
+    pub(super) async fn checkpoints(self) {
+        let mut connection = None;
+        let mut copied = (0, 0);
+        loop {
+            let full = copied.0 > LOG_PAGES / 4 * 3;
+            tokio::time::sleep(if full { COPY_THE_REST } else { COPY }).await;
+            let commits = self.journal.commits();
+            if commits == copied.1 {
+                continue;
+            }
+            match self.checkpoint(&mut connection).await {
+                Ok(pages) => copied = (pages, commits),
+                Err(fault) => {
+                    // Full disk, say: commits meet it too, and say so.
+                    tracing::debug!(?fault, "the log was not copied");
+                    connection = None;
+                }
+            }
+        }
+    }
+
+    /// * returns the pages of the log.
+    async fn checkpoint(&self, connection: &mut Option<SqliteConnection>) -> Result<i64, Fault> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(self.connect().await?),
+        };
+        let (_busy, pages, _copied): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+        Ok(pages)
+    }
+
+    /// A connection whose commits are brought to the disk by the journal.
+    pub(super) async fn writer(&self) -> Result<SqliteConnection, Fault> {
+        let options = self.options.clone().create_if_missing(false);
+        Ok(options.synchronous(SqliteSynchronous::Normal).connect().await?)
+    }
+}
+
+/// By a file of our own: on SQLite's log nobody holds a lock, which closing this one would take away.
+fn sync_log(log: &Path) -> io::Result<()> {
+    match std::fs::OpenOptions::new().read(true).write(true).open(log) {
+        Ok(file) => file.sync_data(),
+        // The last connection was closed: SQLite has copied and synced all of it before it removed the log.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

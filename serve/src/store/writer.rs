@@ -7,6 +7,8 @@
 //!                                                                     └── lost in the commit: ask the chain how it ended
 //! ```
 //!
+//! On SQLite a commit only appends, and the answers come from the [`Journal`] after its sync; the writer goes on meanwhile.
+//!
 //! A commit whose answer was lost is looked up before anything else happens: every batch that writes moves its writer's
 //! row in `chains` by one, and that row stays locked until the database has made up its mind.
 
@@ -21,6 +23,7 @@ use super::changes::{Chain, Changes, Times};
 use super::database::{Database, Session};
 use super::error::{Fault, StoreError};
 use super::job::{Job, Panicked};
+use super::journal::{Journal, Open, Room};
 use crate::ops::metrics::StoreMetrics;
 use crate::unit::Needs;
 
@@ -44,6 +47,9 @@ pub(super) struct Writer {
     session: Option<Session>,
     chain: Option<Chain>,
     unsettled: Option<Unsettled>,
+    /// On SQLite: that its batch may wait for a sync, and what of it is to be synced.
+    room: Option<Room>,
+    open: Option<Open>,
     /// The database was away at the last batch of any writer: the next one is tried once.
     away: Arc<AtomicBool>,
     metrics: StoreMetrics,
@@ -72,7 +78,7 @@ impl Writer {
         away: Arc<AtomicBool>,
         metrics: StoreMetrics,
     ) -> Self {
-        Self { database, queue, session: None, chain: None, unsettled: None, away, metrics }
+        Self { database, queue, session: None, chain: None, unsettled: None, room: None, open: None, away, metrics }
     }
 
     /// Works until the queue is closed and empty.
@@ -89,7 +95,12 @@ impl Writer {
     }
 
     /// Everything that is waiting, up to a bound. Writers take turns: while one waits here, the other commits.
-    async fn take(&self) -> Option<Batch> {
+    async fn take(&mut self) -> Option<Batch> {
+        if let Some(journal) = self.database.journal()
+            && self.room.is_none()
+        {
+            self.room = Some(journal.room().await);
+        }
         let mut queue = self.queue.lock().await;
         let mut batch = vec![queue.recv().await?];
         let mut names = size(batch[0].needs());
@@ -113,9 +124,19 @@ impl Writer {
             let fault = match tried.unwrap_or_else(|_| Err(Fault::Lost("it does not answer".to_owned()))) {
                 Ok(Tried::Committed) => {
                     self.away.store(false, Relaxed);
-                    self.metrics.commit_s.observe(begun.elapsed().as_secs_f64());
-                    self.metrics.batch.observe(batch.len() as f64);
-                    answer(batch, &Ok(()));
+                    let metrics = self.metrics.clone();
+                    let tell = move |outcome: &Result<(), StoreError>| {
+                        metrics.commit_s.observe(begun.elapsed().as_secs_f64());
+                        metrics.batch.observe(batch.len() as f64);
+                        answer(batch, outcome);
+                    };
+                    let open = self.open.take();
+                    // What only read is told with those before it, and keeps nobody from running.
+                    let room = open.as_ref().and_then(|_| self.room.take());
+                    match self.database.journal() {
+                        Some(journal) => journal.then(room, open, tell),
+                        None => tell(&Ok(())),
+                    }
                     return Vec::new();
                 }
                 Ok(Tried::Panicked(which, Panicked(why))) => {
@@ -187,7 +208,7 @@ impl Writer {
     async fn connected(&mut self) -> Result<Session, Fault> {
         match self.session.take() {
             Some(session) => Ok(session),
-            None => self.database.connect().await,
+            None => self.database.writer().await,
         }
     }
 
@@ -234,11 +255,13 @@ impl Writer {
             return Err(fault);
         }
         let after = changes.chain.1;
+        self.open = self.database.journal().map(Journal::open).transpose()?;
         self.unsettled = Some(Unsettled { done: after, waits: true });
         if let Err(fault) = session.commit().await {
             if session.is_sqlite() && matches!(fault, Fault::NotNow(_)) {
                 // It says itself that it could not, its disk being full: nothing was written.
                 self.unsettled = None;
+                self.open = None;
                 return Err(fault);
             }
             // Whatever else it says: only the chain tells how it ended.
