@@ -37,8 +37,10 @@ struct Shared {
 
 struct Waiter {
     room: Option<Room>,
-    told: Box<dyn FnOnce(&Result<(), StoreError>) + Send>,
+    told: Tell,
 }
+
+type Tell = Box<dyn FnOnce(&Result<(), StoreError>) + Send>;
 
 /// Room for a group that waits for its sync.
 pub(super) type Room = OwnedSemaphorePermit;

@@ -159,7 +159,7 @@ async fn create(options: &SqliteConnectOptions) -> Result<(), Fault> {
 pub(super) async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Result<Loaded, Fault> {
     let mut loaded = Loaded::default();
     if !needs.accounts.is_empty() {
-        let found: Vec<(i64, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+        let found: Vec<AccountColumns> = sqlx::query_as(
             "SELECT a.revision, a.history, a.body, f.body FROM json_each($1) n CROSS JOIN accounts a ON a.id = n.value
              LEFT JOIN features f ON f.account = a.id",
         )
@@ -229,6 +229,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Re
     Ok(loaded)
 }
 
+type AccountColumns = (i64, i64, Vec<u8>, Option<Vec<u8>>);
 type ReplyColumns = (String, String, Vec<u8>, i64, i64, Vec<u8>);
 
 /// Columns of a reply, read.
