@@ -1,7 +1,5 @@
 //! `plimsoll explain`: why accounts have the limits they have, and what would raise them.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use plimsoll_datasets::Histories;
 use plimsoll_edge::Evaluator;
@@ -27,15 +25,8 @@ const SHOWN: usize = 8;
     --account u0000017 --age 1440\nThe parts sum to the limit. Each feature's is Shapley's, against the mean of up to 2,000 \
     accounts of the history; what would raise the limit was asked of the engine.")]
 pub(super) struct Args {
-    /// The repository.
-    #[arg(long, value_name = "DIR")]
-    repo: PathBuf,
-    /// The root that devices pin.
-    #[arg(long, value_name = "FILE")]
-    root: PathBuf,
-    /// Which model line, where the repository has several.
-    #[arg(long, value_name = "ID")]
-    model: Option<String>,
+    #[command(flatten)]
+    published: score::PublishedArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Account name, as often as needed; the first when not given.
@@ -65,7 +56,7 @@ struct Explained {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    let verified = score::verified(&args.repo, &args.root, args.model.as_deref(), context.now)?;
+    let verified = args.published.verified(context.now)?;
     let evaluator = Evaluator::new(&verified)?;
     let forest = ModelFile::decode(verified.model()).context("the model file")?.forest;
     let histories = args.data.read(context)?;

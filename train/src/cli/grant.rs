@@ -22,15 +22,8 @@ use super::{Context, DataArgs, score};
     sync.json comes from `plimsoll-edge status --sync sync.json` on the device.\n\
     There is no ledger behind this command: payments the wallet made go on counting against the new grant.")]
 pub(super) struct Args {
-    /// The repository.
-    #[arg(long, value_name = "DIR")]
-    repo: PathBuf,
-    /// The root that devices pin.
-    #[arg(long, value_name = "FILE")]
-    root: PathBuf,
-    /// Which model line, where the repository has several.
-    #[arg(long, value_name = "ID")]
-    model: Option<String>,
+    #[command(flatten)]
+    published: score::PublishedArgs,
     #[command(flatten)]
     data: DataArgs,
     /// What the device says of itself (`plimsoll-edge status --sync FILE`).
@@ -75,7 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     let sync: Sync = serde_json::from_slice(&text)
         .map_err(|e| Usage(format!("{}: {e}: make it with plimsoll-edge status --sync FILE", args.sync.display())))?;
     let key = SigningKey::load(&args.key)?;
-    let verified = score::verified(&args.repo, &args.root, args.model.as_deref(), context.now)?;
+    let verified = args.published.verified(context.now)?;
     let evaluator = plimsoll_edge::Evaluator::new(&verified)?;
     let policy = evaluator.policy();
     if sync.programme != policy.programme {

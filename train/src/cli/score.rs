@@ -15,11 +15,9 @@ use super::exit::Usage;
 use super::show::Curve;
 use super::{Context, DataArgs, release, show};
 
+/// A published model, as a device finds it.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example: plimsoll score --repo repository --root keys/root.json --data wallets --account u0000017"
-)]
-pub(super) struct Args {
+pub(super) struct PublishedArgs {
     /// The repository.
     #[arg(long, value_name = "DIR")]
     repo: PathBuf,
@@ -29,6 +27,22 @@ pub(super) struct Args {
     /// Which model line, where the repository has several.
     #[arg(long, value_name = "ID")]
     model: Option<String>,
+}
+
+impl PublishedArgs {
+    /// Verifies it as a device does.
+    pub(super) fn verified(&self, now: UtcSeconds) -> anyhow::Result<Verified> {
+        verified(&self.repo, &self.root, self.model.as_deref(), now)
+    }
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: plimsoll score --repo repository --root keys/root.json --data wallets --account u0000017"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    published: PublishedArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Account name, as often as needed; the first five when not given.
@@ -80,7 +94,7 @@ pub(super) fn curve(
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    let evaluator = evaluator(&args.repo, &args.root, args.model.as_deref(), context.now)?;
+    let evaluator = Evaluator::new(&args.published.verified(context.now)?)?;
     let histories = args.data.read(context)?;
     let manifest = evaluator.manifest();
     if histories.currency != manifest.currency {
