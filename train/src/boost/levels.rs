@@ -19,9 +19,10 @@ const FINEST: u32 = 256;
 /// Every tree has one set of splits and, in each leaf, the exact residual quantile of each level.
 pub(super) struct Levels<'a> {
     levels: &'a [Ppm],
-    alphas: Vec<f64>,
+    /// Of each lane, 0 where there is no level: loops over all lanes have no end to ask for.
+    alphas: [f64; OUTPUTS],
     /// What a level's slope counts: levels near 0 and 1 have small slopes by nature.
-    shares: Vec<f64>,
+    shares: [f64; OUTPUTS],
     targets: &'a [i32],
     weights: &'a Weights,
     config: &'a BoostConfig,
@@ -39,7 +40,11 @@ pub(super) struct Levels<'a> {
 
 impl<'a> Levels<'a> {
     pub(super) fn new(levels: &'a [Ppm], targets: &'a [i32], weights: &'a Weights, config: &'a BoostConfig) -> Self {
-        let alphas: Vec<f64> = levels.iter().map(|level| level.fraction()).collect();
+        let (mut alphas, mut shares) = ([0.0; OUTPUTS], [0.0; OUTPUTS]);
+        for ((alpha, share), level) in alphas.iter_mut().zip(&mut shares).zip(levels) {
+            *alpha = level.fraction();
+            *share = 1.0 / (*alpha * (1.0 - *alpha));
+        }
         let mut sorted: Vec<(i32, u32)> = targets.iter().copied().zip(0..).collect();
         let mut base = Steps::default();
         for (base, level) in base.iter_mut().zip(levels) {
@@ -49,8 +54,8 @@ impl<'a> Levels<'a> {
         start[..levels.len()].copy_from_slice(&base[..levels.len()]);
         Self {
             levels,
-            shares: alphas.iter().map(|alpha| 1.0 / (alpha * (1.0 - alpha))).collect(),
             alphas,
+            shares,
             targets,
             weights,
             config,
@@ -63,9 +68,10 @@ impl<'a> Levels<'a> {
         }
     }
 
-    fn slopes(&self, sum: Lanes) -> impl Iterator<Item = f64> {
+    #[inline]
+    fn slopes(&self, sum: Lanes) -> [f64; OUTPUTS] {
         let rows = f64::from(sum.0[ROWS]);
-        self.alphas.iter().zip(sum.0).map(move |(alpha, below)| f64::from(below) * self.unit - alpha * rows)
+        std::array::from_fn(|level| f64::from(sum.0[level]) * self.unit - self.alphas[level] * rows)
     }
 }
 
@@ -79,12 +85,15 @@ impl Criterion for Levels<'_> {
 
     #[inline]
     fn score(&self, sum: Lanes) -> f64 {
-        let sum_of_squares: f64 = self.slopes(sum).zip(&self.shares).map(|(slope, share)| slope * slope * share).sum();
-        sum_of_squares / (f64::from(sum.0[ROWS]) + self.config.l2())
+        let slopes = self.slopes(sum);
+        // All squares first, which is done two at a time, then their sum in the order of levels.
+        let squares: [f64; OUTPUTS] = std::array::from_fn(|level| slopes[level] * slopes[level] * self.shares[level]);
+        squares.iter().sum::<f64>() / (f64::from(sum.0[ROWS]) + self.config.l2())
     }
 
     fn pull(&self, sum: Lanes) -> f64 {
-        -self.slopes(sum).zip(&self.shares).map(|(slope, share)| slope * share).sum::<f64>() / f64::from(sum.0[ROWS])
+        -self.slopes(sum).iter().zip(&self.shares).map(|(slope, share)| slope * share).sum::<f64>()
+            / f64::from(sum.0[ROWS])
     }
 
     #[inline]
@@ -114,7 +123,7 @@ impl Learner for Levels<'_> {
         let (nothing, weights, levels) = (self.nothing, self.weights, self.levels.len());
         let n = self.residuals.len();
         let ramp = |level: usize| Ramp::of(n, |row| self.residuals[row][level], self.alphas[level], self.config.smooth);
-        let ramps: Vec<Ramp> = (0..levels).map(ramp).collect();
+        let ramps: [Ramp; OUTPUTS] = std::array::from_fn(|level| if level < levels { ramp(level) } else { Ramp::NONE });
         let top = (room(n).min(FINEST) / u32::from(weights.heaviest())).max(1) as f32;
         self.unit = 1.0 / f64::from(top);
         let chunks = self.residuals.par_chunks(CHUNK).zip(self.targets.par_chunks(CHUNK));
@@ -127,11 +136,13 @@ impl Learner for Levels<'_> {
                     let row = (chunk * CHUNK + i) as u32;
                     let weight = weights.of_row(row);
                     let whole = f32::from(weight) * top;
-                    for ((addend, r), ramp) in addend.iter_mut().zip(residuals).zip(&ramps) {
-                        *addend = (if Some(*y) == nothing { whole } else { ramp.below(*r) * whole }) as u16;
-                    }
+                    let all_of_it = if Some(*y) == nothing { 1.0 } else { 0.0 };
+                    // Through i32, which a processor has an instruction for.
+                    *addend = std::array::from_fn(|level| {
+                        (ramps[level].below(residuals[level]).max(all_of_it) * whole) as i32 as u16
+                    });
                     addend[ROWS] = weight;
-                    let below = addend[..levels].iter().any(|a| *a > 0);
+                    let below = sampling.is_some() && addend[..levels].iter().any(|a| *a > 0);
                     if let Some(times) = sampling.takes(row, below) {
                         addend[ROWS] *= times;
                         kept.push(row);
@@ -145,12 +156,18 @@ impl Learner for Levels<'_> {
 
     fn leaf(&self, rows: &[u32]) -> Steps {
         let mut steps = Steps::default();
-        for (level, steps) in steps.iter_mut().enumerate().take(self.levels.len()) {
-            let residual = |i: usize| self.residuals[rows[i] as usize][level];
+        // Level by level side by side: a row, which lies anywhere, is asked of memory once.
+        let mut residuals = vec![0; self.levels.len() * rows.len()];
+        for (i, row) in rows.iter().enumerate() {
+            for (level, residual) in self.residuals[*row as usize].iter().enumerate().take(self.levels.len()) {
+                residuals[level * rows.len() + i] = *residual;
+            }
+        }
+        for (level, (steps, residuals)) in steps.iter_mut().zip(residuals.chunks_exact(rows.len().max(1))).enumerate() {
             *steps = if self.weights.are_equal() {
-                low_quantile(rows.len(), residual, self.alphas[level])
+                low_quantile(rows.len(), |i| residuals[i], self.alphas[level])
             } else {
-                let mut residuals: Vec<_> = (0..rows.len()).map(|i| (residual(i), rows[i])).collect();
+                let mut residuals: Vec<_> = residuals.iter().copied().zip(rows.iter().copied()).collect();
                 self.weights.lower_quantile(&mut residuals, self.levels[level])
             };
         }
@@ -181,6 +198,6 @@ impl Learner for Levels<'_> {
         let of = |(output, alpha): (usize, &f64)| {
             set.mean(output, |row, prediction| pinball_of(set.targets[row as usize], prediction, *alpha))
         };
-        self.alphas.iter().enumerate().map(of).sum::<f64>() / self.levels.len() as f64
+        self.alphas.iter().enumerate().take(self.levels.len()).map(of).sum::<f64>() / self.levels.len() as f64
     }
 }

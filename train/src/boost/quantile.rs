@@ -78,6 +78,9 @@ pub(super) struct Ramp {
 }
 
 impl Ramp {
+    /// Nothing is below.
+    pub(super) const NONE: Self = Self { reach: 0.0, slope: 0.0 };
+
     /// Reaches up to the residual at `smooth` times the level, but not half-way from the level to all rows. 1 reaches
     /// nowhere: below or not.
     pub(super) fn of(rows: usize, residual: impl Fn(usize) -> i32, alpha: f64, smooth: u32) -> Self {
@@ -99,28 +102,31 @@ impl Ramp {
 /// Rows from which a first guess is worth its sample.
 const GUESSED: usize = 4_096;
 
-/// [`lower_quantile`] of `values(0..n)`. A low quantile needs only the values below it: a sample says which they
-/// are with some room, and if it was wrong all are looked at.
+/// [`lower_quantile`] of `values(0..n)`. A sample says between which two values it lies, with some room; only values
+/// between them are kept, those below are counted. If the sample was wrong, all are looked at.
+///
+/// Floyd, Rivest (1975), *Expected time bounds for selection*.
 pub(super) fn low_quantile(n: usize, value: impl Fn(usize) -> i32, alpha: f64) -> i32 {
     let rank = ((n as f64 * alpha).ceil() as usize).clamp(1, n);
-    if n >= GUESSED && alpha < 0.5 {
+    if n >= GUESSED {
         const SAMPLE: usize = 512;
         let mut sample: Vec<i32> = (0..SAMPLE).map(|i| value(i * n / SAMPLE)).collect();
         sample.sort_unstable();
         let expected = SAMPLE as f64 * alpha;
-        let guess = (expected + 4.0 * (expected * (1.0 - alpha)).sqrt() + 4.0) as usize;
-        if let Some(bound) = sample.get(guess) {
-            // Written always, kept if at most the bound: no branch to guess.
-            let mut kept = vec![0; n];
-            let mut len = 0;
-            for i in 0..n {
-                let v = value(i);
-                kept[len] = v;
-                len += usize::from(v <= *bound);
-            }
-            if len >= rank {
-                return *kept[..len].select_nth_unstable(rank - 1).1;
-            }
+        let spare = 4.0 * (expected * (1.0 - alpha)).sqrt() + 4.0;
+        let from = if expected < spare { i32::MIN } else { sample[(expected - spare) as usize] };
+        let to = sample.get((expected + spare) as usize).copied().unwrap_or(i32::MAX);
+        // Written always, kept if between: no branch to guess.
+        let mut kept = vec![0; n];
+        let (mut len, mut below) = (0, 0);
+        for i in 0..n {
+            let v = value(i);
+            kept[len] = v;
+            len += usize::from((from <= v) & (v <= to));
+            below += usize::from(v < from);
+        }
+        if (below + 1..=below + len).contains(&rank) {
+            return *kept[..len].select_nth_unstable(rank - below - 1).1;
         }
     }
     lower_quantile(&mut (0..n).map(value).collect::<Vec<_>>(), alpha)
@@ -241,5 +247,31 @@ impl Learner for Quantile<'_> {
 
     fn loss(&self, set: &Predicted<'_>) -> f64 {
         set.mean(0, |row, prediction| pinball_of(set.targets[row as usize], prediction, self.alpha))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guessed_quantile_is_the_one_of_all_values() {
+        let n = GUESSED + 3;
+        let mixed = |i: usize| (i as i32).wrapping_mul(0x9E37_79B1_u32 as i32);
+        // Spread out, with many ties, all equal, rising, and such that the sample sees none of what matters.
+        let shapes: [fn(i32, usize) -> i32; 5] = [
+            |v, _| v,
+            |v, _| v % 5,
+            |_, _| -7,
+            |_, i| i as i32,
+            |v, i| if (0..512).any(|s| s * (GUESSED + 3) / 512 == i) { i32::MAX } else { v % 1_000 },
+        ];
+        for shape in shapes {
+            let values: Vec<i32> = (0..n).map(|i| shape(mixed(i), i)).collect();
+            for alpha in [0.000_001, 0.0025, 0.05, 0.25, 0.5, 0.9, 0.999] {
+                let all = lower_quantile(&mut values.clone(), alpha);
+                assert_eq!(low_quantile(n, |i| values[i], alpha), all, "{alpha}");
+            }
+        }
     }
 }
