@@ -49,7 +49,8 @@ echo "filling both stores with $accounts accounts"
 model=$(ls "$demo"/repository/targets/models/*.onnx | head -1)
 shuf --random-source=<(yes) tokens.txt -o tokens.txt
 "$serve" token --dev-key plimsoll-serve/dev/token.pem --admin bench >admin.txt
-printf '{"wid":"AQEBAQEBAQE","payments":[]}' >sync.json
+# One form of the grant, as the peer answers it.
+printf '{"wid":"AQEBAQEBAQE","payments":[],"form":"jws"}' >sync.json
 "$venv/bin/python" -c '
 import numpy as np, json
 row = np.fromfile("features.f32", dtype=np.float32, count=61)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request};
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -335,6 +336,7 @@ async fn a_wrong_field_is_named() {
         ("/v1/sync", json!({}), "wid"),
         ("/v1/sync", json!({ "wid": "AAAA" }), "wid"),
         ("/v1/sync", json!({ "wid": Bytes([1; 8]), "tier": 2 }), "tier"),
+        ("/v1/sync", json!({ "wid": Bytes([1; 8]), "form": "pdf" }), "form"),
         ("/v1/tokens/settle", json!({ "tokens": [] }), "tokens"),
         ("/v1/tokens/settle", json!({ "tokens": vec!["a.b.c"; 51] }), "tokens"),
         ("/v1/tokens/dispute", json!({ "nonce": Bytes([1; 16]), "reason_code": "BORED" }), "reason_code"),
@@ -414,6 +416,23 @@ async fn a_repeated_request_under_one_key_gets_the_same_bytes_at_any_time() {
     let first = House::ok(house.send(&alice, Method::POST, "/v1/sync", Some("once"), &body).await);
     house.clock.set(NOW.plus(1_800));
     assert_eq!(house.send(&alice, Method::POST, "/v1/sync", Some("once"), &body).await, (200, first));
+}
+
+#[tokio::test]
+async fn a_device_gets_its_grant_in_the_form_it_asks_for() {
+    let house = House::tng().await;
+    let alice = house.holder("alice", 1).await;
+    let keys = house.service.keys.published().expect("keys");
+    for (form, other) in [("jws", "cwt"), ("cwt", "jws")] {
+        let answer = House::ok(house.post(&alice, "/v1/sync", json!({ "wid": Bytes([1; 8]), "form": form })).await);
+        assert_eq!(answer["grant"].get(other), None);
+        let token = answer["grant"][form].as_str().expect("a grant");
+        let bytes = if form == "cwt" { Base64UrlUnpadded::decode_vec(token).expect("base64") } else { token.into() };
+        let grant = Grant::verify(&bytes, &keys).expect("verifies");
+        assert_eq!(serde_json::to_value(grant.claims()).expect("plain data"), answer["claims"]);
+    }
+    let (_, both) = house.sync(&alice, &[]).await;
+    assert!(both["grant"]["jws"].is_string() && both["grant"]["cwt"].is_string());
 }
 
 #[tokio::test]

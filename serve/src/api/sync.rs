@@ -36,6 +36,19 @@ pub(super) struct Request {
     /// What the device itself had computed last: compared, never believed.
     #[serde(default)]
     computed: Option<Computed>,
+    /// The form it wants its grant in; both when not said.
+    #[serde(default)]
+    form: Option<GrantForm>,
+}
+
+/// How a grant is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum GrantForm {
+    /// JWS compact, about 600 bytes of text.
+    Jws,
+    /// CWT in COSE_Sign1, about 200 bytes, base64url.
+    Cwt,
 }
 
 /// A limit that a device computed by itself.
@@ -57,7 +70,7 @@ struct Computed {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Synced)]
 pub(super) struct Answer<'a> {
-    /// The grant in both forms.
+    /// The grant, in the form that was asked for or in both.
     grant: Tokens,
     /// The grant's claims.
     #[schema(value_type = Object)]
@@ -79,13 +92,15 @@ pub(super) struct Answer<'a> {
     server_time: UtcSeconds,
 }
 
-/// A grant in both forms.
+/// A signed grant.
 #[derive(Debug, Serialize, ToSchema)]
 struct Tokens {
     /// JWS compact.
-    jws: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jws: Option<String>,
     /// CWT in COSE_Sign1, base64url.
-    cwt: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cwt: Option<String>,
 }
 
 /// What is kept for a repeated request: everything but the signature, which is made again.
@@ -152,10 +167,14 @@ pub(super) async fn sync(
     let answer = commit(&service, &who, &body, needs, work, |told: Told| {
         let key =
             service.keys.signing().ok_or(ApiError::Unavailable { why: "no key signs grants", retry_after_s: 60 })?;
+        // A signature is a twentieth of a sync's work, so only what is wanted is signed.
+        let wanted = |form| body.asked.form.is_none_or(|asked| asked == form);
         let sign = |form| told.claims.sign(form, key.kid(), &*key).map_err(ApiError::internal);
-        let jws = String::from_utf8(sign(Form::Jws)?).map_err(ApiError::internal)?;
+        let jws = wanted(GrantForm::Jws).then(|| sign(Form::Jws)).transpose()?;
+        let jws = jws.map(String::from_utf8).transpose().map_err(ApiError::internal)?;
+        let cwt = wanted(GrantForm::Cwt).then(|| sign(Form::Cwt)).transpose()?;
         Ok(Answer {
-            grant: Tokens { jws, cwt: Base64UrlUnpadded::encode_string(&sign(Form::Cwt)?) },
+            grant: Tokens { jws, cwt: cwt.map(|cwt| Base64UrlUnpadded::encode_string(&cwt)) },
             // As it was answered first: the same request gets the same bytes, but for a newer key's signature and newer
             // metadata. What time it is the header `date` says.
             server_time: told.claims.iat,

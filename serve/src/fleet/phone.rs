@@ -65,6 +65,8 @@ pub(super) struct Phone {
     pub(super) wallet: Wallet<Memory, Counter, SigningKey>,
     pub(super) payee: Payee<Memory>,
     pub(super) household: Household,
+    /// In which form it asks for its grants.
+    form: &'static str,
     pub(super) draw: Draw,
     /// The issuer's balance as this holder's own book has it, minor units.
     pub(super) book: i64,
@@ -157,6 +159,7 @@ impl Phone {
             wallet,
             payee,
             household,
+            form: if jkt.0[0] % 2 == 0 { "jws" } else { "cwt" },
             draw,
             book,
             back_at: 0,
@@ -256,9 +259,9 @@ impl Phone {
         if status != 200 {
             return Err(FleetError::Answer { path: "/v1/sync".to_owned(), status, told: told.to_string() });
         }
-        let grant = told["grant"]["jws"].as_str().unwrap_or_default();
+        let grant = as_bytes(told["grant"][self.form].as_str().unwrap_or_default());
         let now = house.now();
-        self.wallet.accept(grant.as_bytes(), now).map_err(|e| FleetError::Wallet(format!("{}: {e}", self.account)))?;
+        self.wallet.accept(&grant, now).map_err(|e| FleetError::Wallet(format!("{}: {e}", self.account)))?;
         self.seen.syncs += 1;
         let equal = self.is_equal(house);
         self.close_windows(now, false);
@@ -286,7 +289,7 @@ impl Phone {
     /// The same without accepting anything.
     pub(super) async fn ask_sync(&self, house: &House) -> Result<(u16, Value), FleetError> {
         let payments: Vec<String> = self.wallet.outbox().map(|paid| as_text(&paid.token)).collect();
-        let mut body = json!({ "wid": self.wallet.status().wid, "payments": payments });
+        let mut body = json!({ "wid": self.wallet.status().wid, "payments": payments, "form": self.form });
         if let Some(grant) = self.wallet.grant()
             && let Some((age, _)) = grant.limit.points().first()
             && let Some(features) = grant.features()
@@ -366,6 +369,12 @@ pub(super) fn as_text(token: &[u8]) -> String {
         Ok(jws) if jws.contains('.') => jws.to_owned(),
         _ => Base64UrlUnpadded::encode_string(token),
     }
+}
+
+/// A token as [`as_text`] wrote it.
+fn as_bytes(token: &str) -> Vec<u8> {
+    use base64ct::{Base64UrlUnpadded, Encoding as _};
+    if token.contains('.') { token.into() } else { Base64UrlUnpadded::decode_vec(token).unwrap_or_default() }
 }
 
 /// Hands tokens in.
