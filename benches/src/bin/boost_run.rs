@@ -40,8 +40,11 @@ fn main() -> anyhow::Result<()> {
         leaf_bits: 20,
         smooth: 3,
         monotone: Monotone::Order,
-        ..toml::from_str(&std::env::var("SETTINGS").unwrap_or_default())?
+        ..BoostConfig::default()
     };
+    let mut settings = toml::Table::try_from(&config)?;
+    settings.extend(std::env::var("SETTINGS").unwrap_or_default().parse::<toml::Table>()?);
+    config = settings.try_into()?;
     match &objective[..] {
         "quantile" => {}
         "levels" => (config.objective, config.levels) = (Objective::QuantilesTogether, levels(&LEVELS)?),
