@@ -10,7 +10,7 @@ use crate::time::{Age, UtcSeconds};
 use crate::transaction::Tier;
 
 pub use crate::certificate::{
-    Basis, Cell, Certificate, Compared, Expected, Objective, Rule, Span, Terms, Tested, TierTerms,
+    Band, Basis, Cell, Certificate, Compared, Expected, Objective, Rule, Span, Terms, Tested, TierTerms,
 };
 
 /// The version of the objects in this module.

@@ -88,6 +88,11 @@ impl Stake {
     /// The largest: one account violated whole leaves α of the capital.
     pub const MOST: Self = Self(1_000);
 
+    /// In thousandths.
+    pub const fn milli(self) -> u32 {
+        self.0
+    }
+
     fn fraction(self) -> f64 {
         f64::from(self.0) / 1e3
     }

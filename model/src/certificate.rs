@@ -64,6 +64,9 @@ pub struct Terms {
     pub ages: Vec<Age>,
     /// Quantile levels of the model, rising.
     pub levels: Vec<Ppm>,
+    /// Into how many balance bands each tier is parted at most, where it has accounts enough; the promise holds in each.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub bands: u32,
     /// What is wanted of a limit that keeps the promise.
     pub objective: Objective,
     /// The programme's tiers, rising.
@@ -90,6 +93,7 @@ impl Terms {
             window_h,
             ages,
             levels: Vec::new(),
+            bands: whole(),
             objective: Objective::default(),
             tiers: Vec::new(),
             model_sha256: String::new(),
@@ -103,6 +107,16 @@ impl Terms {
     pub fn delta_each(&self) -> f64 {
         self.delta.fraction() / f64::from(self.tries.max(1))
     }
+}
+
+/// One band: the tier as a whole. It is not written, as it was not before there were bands.
+const fn whole() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_whole(bands: &u32) -> bool {
+    *bands == whole()
 }
 
 /// What is wanted of limits that keep the promise: the weighted mean of three shares decides between rules.
@@ -176,6 +190,10 @@ pub struct Cell {
     pub missing_milli: u64,
     /// The smallest e-value of the promise in money over the ages, in thousandths, rounded down.
     pub money_e_value_milli: Option<u64>,
+    /// Its balance bands, rising, in each of which the promise was tested by itself; none where it was tested as a whole
+    /// only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bands: Vec<Band>,
     /// What it did on accounts and times that took no part in training or calibration.
     pub test: Option<Tested>,
     /// Every rule that was tried, each certified as if it were the only one, simplest first.
@@ -199,10 +217,33 @@ impl Cell {
             beta: None,
             missing_milli: 0,
             money_e_value_milli: None,
+            bands: Vec::new(),
             test: None,
             compared: Vec::new(),
         }
     }
+}
+
+/// Evidence that the promise holds among a cell's balances from one amount up to the next band's. The rule is the cell's:
+/// with one of its own for each band, a limit could fall when money comes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Band {
+    /// The smallest balance, minor units.
+    pub from: Money,
+    /// Calibration accounts with a window in it.
+    pub accounts: u32,
+    /// Their windows in it.
+    pub windows: u32,
+    /// As in [`Cell`].
+    pub violation_ppm: u32,
+    /// As in [`Cell`].
+    pub e_value_milli: u64,
+    /// As in [`Cell`].
+    pub missing_milli: u64,
+    /// As in [`Cell`].
+    pub money_e_value_milli: Option<u64>,
+    /// As in [`Cell`].
+    pub test: Option<Tested>,
 }
 
 /// How a limit is computed in a cell, before caps.

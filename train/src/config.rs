@@ -96,6 +96,8 @@ pub struct CalibrationConfig {
     /// Thousandths of the balance that a grown forest's predictions are lowered by, before they are scaled. Trees that few
     /// accounts taught are too sure where they see no risk: there the gap is little, whatever it is multiplied by.
     pub spare_milli: u32,
+    /// Balance bands that each tier is parted into where it has accounts enough; the promise is tested in each.
+    pub bands: u32,
     /// What decides between rules.
     pub objective: Objective,
 }
@@ -109,6 +111,7 @@ impl Default for CalibrationConfig {
             delta: ppm(50_000),
             tries: 1,
             spare_milli: 0,
+            bands: 1,
             objective: Objective::default(),
         }
     }
@@ -262,6 +265,9 @@ impl Config {
         if c.spare_milli > 500 {
             return wrong("calibration.spare_milli", "must be from 0 to 500: half of the balance");
         }
+        if c.bands == 0 || c.bands > 10 {
+            return wrong("calibration.bands", "must be from 1, the tier as a whole, to 10");
+        }
         let o = &c.objective;
         let weights = [o.served_milli, o.useful_milli, o.limit_milli];
         if weights.iter().any(|w| *w > 1_000) || weights == [0; 3] {
@@ -367,6 +373,7 @@ mod tests {
         assert!(refused("[calibration]\nalpha = 0").contains("alpha"));
         assert!(refused("[calibration]\ntries = 0").contains("calibration.tries"));
         assert!(refused("[calibration]\nspare_milli = 501").contains("calibration.spare_milli"));
+        assert!(refused("[calibration]\nbands = 11").contains("calibration.bands"));
         assert!(refused("[boost]\nobjective = \"squared\"").contains("boost.objective"));
         assert!(refused("[boost]\nearly_stopping_rounds = 5").contains("boost.early_stopping_rounds"));
         assert!(refused("[split]\ntest_milli = 900").contains("split."));

@@ -313,6 +313,7 @@ pub fn terms(config: &Config, policy: &Policy, ages: &[Age]) -> Terms {
     Terms {
         beta: c.beta(),
         tries: c.tries,
+        bands: c.bands,
         levels: config.boost.levels.clone(),
         objective: c.objective,
         tiers: policy.tiers.iter().map(tier).collect(),

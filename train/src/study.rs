@@ -35,10 +35,12 @@ pub struct Findings {
     pub runs: u32,
     /// Of them, those that certified a limit.
     pub certified: u32,
-    /// Of those, per age: `P(S < L) > α` in truth.
+    /// Of those, per age: `P(S < L) > α` in truth, in the tier or in a band that was certified.
     pub failed_alpha: Vec<u32>,
     /// Of those, per age: `E[(L − S)⁺] > β` in truth.
     pub failed_beta: Vec<u32>,
+    /// Of those, how many were certified in balance bands.
+    pub in_bands: u32,
     /// Mean share kept of the mean limit of the boldest member of the same family that truly keeps the promise; a run
     /// that certified nothing keeps nothing.
     pub kept: f64,
@@ -126,7 +128,8 @@ impl Population {
             };
             let judged = cells(&log).into_iter().zip(&truths).map(|(cell, truth)| {
                 let certified = cell.basis == Basis::Certified;
-                certified.then(|| truth.judge(candidate(cell.rule, &self.terms)))
+                let from: Vec<Money> = cell.bands.iter().map(|band| band.from).collect();
+                certified.then(|| truth.judge(candidate(cell.rule, &self.terms), from))
             });
             let judged: Vec<Option<Judged>> = judged.collect();
             progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
@@ -152,6 +155,7 @@ impl Population {
                 certified: judged().count() as u32,
                 failed_alpha: count(|j| &j.failed_alpha),
                 failed_beta: count(|j| &j.failed_beta),
+                in_bands: judged().filter(|j| j.in_bands).count() as u32,
                 kept: judged().map(|j| j.kept).sum::<f64>() / f64::from(runs.max(1)),
                 shipped,
             }
@@ -164,6 +168,7 @@ impl Population {
 struct Judged {
     failed_alpha: Vec<bool>,
     failed_beta: Vec<bool>,
+    in_bands: bool,
     kept: f64,
     family: Family,
 }
@@ -190,11 +195,19 @@ impl<'a> Truth<'a> {
         Self { group, best }
     }
 
-    fn judge(&self, shipped: Candidate) -> Judged {
+    /// * `from`: where its balance bands begin; none when it was certified as a whole.
+    fn judge(&self, shipped: Candidate, from: Vec<Money>) -> Judged {
         let promise = self.group.promise();
-        let by_age = self.group.violations(&|_| shipped);
+        let in_bands = !from.is_empty();
+        let mut parts = vec![self.group.violations(&|_| shipped)];
+        parts.extend(self.group.clone().in_bands(from).bands().map(|(_, band)| band.violations(&|_| shipped)));
+        // At each age, in whichever part it is worst.
         let mean = |of: &dyn Fn(&Violations) -> f64| {
-            by_age.iter().map(|a| a.iter().map(of).sum::<f64>() / a.len().max(1) as f64).collect::<Vec<f64>>()
+            let in_part = |part: &Vec<Vec<Violations>>, age: usize| {
+                part[age].iter().map(of).sum::<f64>() / part[age].len().max(1) as f64
+            };
+            let worst = |age| parts.iter().map(|part| in_part(part, age)).fold(0.0, f64::max);
+            (0..parts[0].len()).map(worst).collect::<Vec<f64>>()
         };
         let family = match shipped {
             Candidate::Gap { level, .. } => Family::Gap { level },
@@ -209,6 +222,7 @@ impl<'a> Truth<'a> {
                 .into_iter()
                 .map(|missing| promise.money.is_some_and(|(beta, _)| missing > beta))
                 .collect(),
+            in_bands,
             // A certified limit beyond the best is a failure, not a gain.
             kept: if best > 0.0 { (limit / best).min(1.0) } else { 0.0 },
             family,

@@ -30,9 +30,10 @@ fn show(name: &str, alpha: Ppm, runs: u32, population: &Population, calibrate: u
     for found in population.study(runs, 250, calibrate, &|_| {}) {
         let worst = |failed: &[u32]| failed.iter().copied().max().unwrap_or(0);
         eprintln!(
-            "{name} α {alpha} tier {}: certified {}/{runs}, failures at the worst age α {} β {} (δ allows {:.0}, band {}), kept {:.3}, shipped {:?}",
+            "{name} α {alpha} tier {}: certified {}/{runs}, {} in bands, failures at the worst age α {} β {} (δ allows {:.0}, band {}), kept {:.3}, shipped {:?}",
             found.tier,
             found.certified,
+            found.in_bands,
             worst(&found.failed_alpha),
             worst(&found.failed_beta),
             f64::from(runs) * 0.05,

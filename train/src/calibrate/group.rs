@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::{Candidate, Family, Scored};
 
 /// The windows of one tier (or of all), by account.
+#[derive(Clone)]
 pub struct Group<'a> {
     windows: Vec<&'a Scored>,
     /// The most each window can be granted.
     caps: Vec<Money>,
     /// In the order of their turns.
     accounts: Vec<Range<usize>>,
+    /// The smallest balance of each band that is searched by itself, too; none: only the whole is.
+    bands: Vec<Money>,
     terms: &'a Terms,
 }
 
@@ -32,7 +35,38 @@ impl<'a> Group<'a> {
         let windows: Vec<&Scored> = windows.collect();
         let cap = |tier| terms.tiers.iter().find(|t| t.tier == tier).and_then(|t| t.cap).unwrap_or(Money::MAX);
         let accounts = in_turn(&windows, |w| w.account);
-        Self { caps: windows.iter().map(|w| cap(w.tier)).collect(), windows, accounts, terms }
+        Self { caps: windows.iter().map(|w| cap(w.tier)).collect(), windows, accounts, bands: Vec::new(), terms }
+    }
+
+    /// The same, parted by balance: what is searched for must keep its promise in each band as well.
+    ///
+    /// * `from`: the smallest balance of each band, from 0 on, rising; none: as a whole only.
+    pub fn in_bands(mut self, from: Vec<Money>) -> Self {
+        self.bands = from;
+        self
+    }
+
+    /// Where `n` bands would begin that hold equally many windows each: amounts of two digits. Fewer where balances are
+    /// too much alike.
+    pub fn even_bands(&self, n: u32) -> Vec<Money> {
+        let mut balances: Vec<Money> = self.windows.iter().map(|w| w.balance).collect();
+        balances.sort_unstable();
+        let edge = |k: u32| balances.get(balances.len() * k as usize / n as usize).map(|b| two_digits(*b));
+        let mut from: Vec<Money> = [Money::ZERO].into_iter().chain((1..n).filter_map(edge)).collect();
+        from.dedup();
+        from
+    }
+
+    /// The windows of each band, as groups of their own.
+    pub fn bands(&self) -> impl Iterator<Item = (Money, Self)> {
+        self.bands.iter().enumerate().map(move |(ix, from)| {
+            let inside = (0..self.windows.len()).filter(move |window| self.band(*window) == ix);
+            (*from, Self::among(inside.map(|window| self.windows[window]), self.terms))
+        })
+    }
+
+    fn band(&self, window: usize) -> usize {
+        self.bands.partition_point(|from| *from <= self.windows[window].balance).saturating_sub(1)
     }
 
     /// Accounts.
@@ -96,33 +130,38 @@ impl<'a> Group<'a> {
         Verdict::of(self.promise(), stake, &self.violations(&|_| candidate))
     }
 
-    /// The boldest member of a family that certifies at `delta`: its place in the sequence, itself, and the evidence.
+    /// The boldest member of a family that certifies at `delta`, in every band as well: its place in the sequence, itself,
+    /// and the evidence of all bands together.
     pub fn search(&self, family: Family, stake: Stake, delta: f64) -> Option<(u32, Candidate, Verdict)> {
         let judge = |by_age: &[Vec<Violations>]| Verdict::of(self.promise(), stake, by_age);
-        let found = self.last_that(family, |by_age| judge(by_age).certifies(delta));
-        found.map(|(ix, candidate, by_age)| (ix, candidate, judge(&by_age)))
+        let found = self.last_that(family, |everywhere| judge(everywhere).certifies(delta));
+        found.map(|(ix, candidate, everywhere)| (ix, candidate, judge(&everywhere[..self.ages()])))
     }
 
     /// The boldest member of a family that would certify, at the stake that gets furthest, if there were `times` as many
     /// accounts like these: a forecast.
     pub fn forecast(&self, family: Family, times: f64, delta: f64) -> Option<(Stake, Candidate)> {
         let promise = self.promise();
-        let growth = |stake: Stake, by_age: &[Vec<Violations>]| Verdict::of(promise, stake, by_age).growth * times;
+        let growth =
+            |stake: Stake, everywhere: &[Vec<Violations>]| Verdict::of(promise, stake, everywhere).growth * times;
         let enough = libm::log(1.0 / delta);
         // A stake below the largest must leave something to lose: twice the evidence, were no account to violate. What few
         // choosers say of it is not to be trusted that far.
-        let accounts = self.accounts() as f64 * times;
+        let fewest = self.bands().map(|(_, band)| band.accounts()).min().unwrap_or(self.accounts());
+        let accounts = fewest as f64 * times;
         let affordable = |stake: &Stake| *stake == Stake::MOST || stake.gain(promise.alpha) * accounts >= 2.0 * enough;
         let stakes: Vec<Stake> = Stake::ALL.into_iter().filter(affordable).collect();
-        let found = self.last_that(family, |by_age| stakes.iter().any(|stake| growth(*stake, by_age) >= enough));
-        let best = |by_age: &[Vec<Violations>]| {
-            let rated = stakes.iter().map(|stake| (growth(*stake, by_age), *stake));
+        let found =
+            self.last_that(family, |everywhere| stakes.iter().any(|stake| growth(*stake, everywhere) >= enough));
+        let best = |everywhere: &[Vec<Violations>]| {
+            let rated = stakes.iter().map(|stake| (growth(*stake, everywhere), *stake));
             rated.reduce(|best, next| if next.0 > best.0 { next } else { best })
         };
-        found.and_then(|(_, candidate, by_age)| Some((best(&by_age)?.1, candidate)))
+        found.and_then(|(_, candidate, everywhere)| Some((best(&everywhere)?.1, candidate)))
     }
 
-    /// The last member of a family before the first that does not pass, and its violations, `[age][account]`.
+    /// The last member of a family before the first that does not pass, and its violations, `[age][account]`: those of the
+    /// whole, and then those of each band. An intersection-union test takes bands as it takes ages.
     ///
     /// * `pass`: whatever says no keeps saying no as violations rise. Limits rise along the family, so the first that does
     ///   not pass is found by halving, as going step by step would find it.
@@ -144,20 +183,25 @@ impl<'a> Group<'a> {
             firsts.filter(|(first, _)| (*first as usize) < candidates.len()).collect::<Vec<(u32, u32)>>()
         };
         let firsts: Vec<Vec<(u32, u32)>> = (0..self.ages()).into_par_iter().map(first_violated).collect();
-        let clean: Vec<Violations> =
-            self.accounts.iter().map(|r| Violations { windows: r.len() as u32, ..Violations::default() }).collect();
+        // The whole, and the window's band if there are any.
+        let parts = |window: usize| [0, 1 + self.band(window)].into_iter().take(1 + self.bands.len().min(1));
+        let mut clean = vec![vec![Violations::default(); self.accounts()]; 1 + self.bands.len()];
+        (0..self.windows.len()).for_each(|w| parts(w).for_each(|part| clean[part][account_of[w]].windows += 1));
         let violations = |ix: u32| {
-            let of_age = |age: usize| {
-                let mut seen = clean.clone();
-                for (_, window) in firsts[age].iter().filter(|(first, _)| *first <= ix) {
+            let mut seen: Vec<_> =
+                clean.iter().flat_map(|part| std::iter::repeat_n(part.clone(), self.ages())).collect();
+            for (age, firsts) in firsts.iter().enumerate() {
+                for (_, window) in firsts.iter().filter(|(first, _)| *first <= ix) {
                     let window = *window as usize;
-                    let account = &mut seen[account_of[window]];
-                    account.violated += 1;
-                    account.missing += self.missing(candidates[ix as usize], window, age).unwrap_or(0);
+                    let missing = self.missing(candidates[ix as usize], window, age).unwrap_or(0);
+                    for part in parts(window) {
+                        let account = &mut seen[part * self.ages() + age][account_of[window]];
+                        account.violated += 1;
+                        account.missing += missing;
+                    }
                 }
-                seen
-            };
-            (0..self.ages()).map(of_age).collect::<Vec<_>>()
+            }
+            seen
         };
         let steps: Vec<u32> = (0..candidates.len() as u32).collect();
         let passed = steps.partition_point(|ix| pass(&violations(*ix))) as u32;
@@ -234,6 +278,15 @@ impl<'a> Group<'a> {
         }
         sums
     }
+}
+
+/// Rounded down to two digits: 37.42 is 37.00, 1,249.90 is 1,200.00.
+fn two_digits(amount: Money) -> Money {
+    let mut unit = 1;
+    while amount.minor() / unit >= 100 {
+        unit *= 10;
+    }
+    amount.saturating_sub(Money::from_minor(amount.minor() % unit).unwrap_or(Money::ZERO))
 }
 
 /// Rows of each account, accounts in the order of their turns.

@@ -36,7 +36,11 @@ pub(super) fn backtest(subject: &Subject, _: &[Engine]) -> Result<Vec<Verdict>, 
             verdicts.push(Verdict::impossible(format!("tier {}", cell.tier), "nobody tests it".into()));
             continue;
         };
-        verdicts.push(frequency(cell, test, alpha));
+        verdicts.push(frequency(format!("violations, tier {}", cell.tier), test, alpha));
+        let bands = cell.bands.iter().filter_map(|band| Some((band.from, band.test?)));
+        verdicts.extend(bands.map(|(from, test)| {
+            frequency(format!("violations, tier {} from a balance of {}", cell.tier, from.minor()), &test, alpha)
+        }));
         verdicts.extend(money(cell, test));
         verdicts.push(served(cell, test, &certificate.terms, short));
     }
@@ -51,7 +55,7 @@ fn percent(ppm: u32) -> String {
     format!("{:.3} %", f64::from(ppm) / 1e4)
 }
 
-fn frequency(cell: &Cell, test: &Tested, alpha: u32) -> Verdict {
+fn frequency(what: String, test: &Tested, alpha: u32) -> Verdict {
     let says = format!(
         "realised {} [{} – {}] of {} accounts' windows, {} promised",
         percent(test.violation_ppm),
@@ -61,7 +65,7 @@ fn frequency(cell: &Cell, test: &Tested, alpha: u32) -> Verdict {
         percent(alpha)
     );
     let bound = Bound::AtMost(i64::from(alpha));
-    Verdict::new(format!("violations, tier {}", cell.tier), u64::from(test.low_ppm), bound, "ppm, lower end", says)
+    Verdict::new(what, u64::from(test.low_ppm), bound, "ppm, lower end", says)
 }
 
 fn money(cell: &Cell, test: &Tested) -> Option<Verdict> {

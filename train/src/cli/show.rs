@@ -1,7 +1,7 @@
 //! Certificates and decisions as text.
 
 use comfy_table::{CellAlignment, Table, presets};
-use plimsoll_model::artifact::Certificate;
+use plimsoll_model::artifact::{Certificate, Tested};
 use plimsoll_model::time::Age;
 use plimsoll_model::{Currency, decision::Decision};
 use plimsoll_train::report::{basis_says, rule_says};
@@ -38,19 +38,33 @@ pub(super) fn certificate(c: &Certificate, currency: Currency) -> String {
     );
     let mut t =
         table(&["tier", "ground", "rule", "accounts", "violations", "e-value", "realised on test [95 %]"], 3..6);
-    for cell in &c.cells {
-        let realised = cell.test.map_or("no test accounts".into(), |r| {
+    let realised = |test: Option<Tested>| {
+        test.map_or("no test accounts".into(), |r| {
             format!("{} [{} – {}], n = {}", ppm(r.violation_ppm), ppm(r.low_ppm), ppm(r.high_ppm), r.accounts)
-        });
+        })
+    };
+    let e_value = |milli: u64| format!("{:.1}", milli as f64 / 1e3);
+    for cell in &c.cells {
         t.add_row([
             cell.tier.to_string(),
             basis_says(cell.basis).to_owned(),
             rule_says(cell, currency),
             cell.accounts.to_string(),
             ppm(cell.violation_ppm),
-            format!("{:.1}", cell.e_value_milli as f64 / 1e3),
-            realised,
+            e_value(cell.e_value_milli),
+            realised(cell.test),
         ]);
+        for band in &cell.bands {
+            t.add_row([
+                String::new(),
+                String::new(),
+                format!("on balances from {}", currency.show(band.from)),
+                band.accounts.to_string(),
+                ppm(band.violation_ppm),
+                e_value(band.e_value_milli),
+                realised(band.test),
+            ]);
+        }
     }
     text.push_str(&t.to_string());
     text.push_str("\n\n");

@@ -295,6 +295,9 @@ fn cell_context(run: &Run, cell: &Cell) -> Value {
         let share = |e: &Expected| f64::from(of(e)) / 1e6;
         spanned(share(&t.expected), [share(&t.intervals.low), share(&t.intervals.high)])
     };
+    let realised = |t: &plimsoll_model::artifact::Tested| {
+        spanned(f64::from(t.violation_ppm) / 1e6, [f64::from(t.low_ppm) / 1e6, f64::from(t.high_ppm) / 1e6])
+    };
     context! {
         tier => cell.tier.level(),
         rule => rule_says(cell, currency),
@@ -308,9 +311,21 @@ fn cell_context(run: &Run, cell: &Cell) -> Value {
         missing => money_milli(currency, cell.missing_milli),
         money_evidence => cell.money_e_value_milli.map(milli),
         tightest => ppm(cell.alpha_min_ppm),
+        stake => format!("{} %", f64::from(cell.stake_milli.milli()) / 10.0),
+        bands => cell.bands.iter().map(|band| context! {
+            from => currency.show(band.from),
+            accounts => band.accounts,
+            windows => band.windows,
+            violation => ppm(band.violation_ppm),
+            evidence => milli(band.e_value_milli),
+            missing => money_milli(currency, band.missing_milli),
+            money_evidence => band.money_e_value_milli.map(milli),
+            test => band.test.map(|t| realised(&t)),
+            test_accounts => band.test.map(|t| t.accounts),
+        }).collect::<Vec<_>>(),
         test => cell.test.map(|t| context! {
             accounts => t.accounts,
-            violation => spanned(f64::from(t.violation_ppm) / 1e6, [f64::from(t.low_ppm) / 1e6, f64::from(t.high_ppm) / 1e6]),
+            violation => realised(&t),
             limit => format!(
                 "{} [{}\u{a0}–\u{a0}{}]",
                 currency.show(t.expected.mean_limit),
