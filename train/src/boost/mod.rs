@@ -34,6 +34,7 @@ mod order;
 mod rounds;
 
 mod weights;
+mod word;
 
 mod quantile;
 
@@ -187,7 +188,14 @@ pub fn fit(set: TrainingSet<'_>, config: &BoostConfig, progress: &(dyn Fn(u64) +
     let outputs = match &config.objective {
         // Levels share nothing but the bins: each is one task, and its bytes do not depend on the others.
         Objective::Quantiles => {
-            let of = |level: &Ppm| rounds.learn(Quantile::new(targets, &weights, *level, config));
+            let short = weights.total(targets.len()) < word::SHORT;
+            let of = |level: &Ppm| {
+                if short {
+                    rounds.learn(Quantile::<u64>::new(targets, &weights, *level, config))
+                } else {
+                    rounds.learn(Quantile::<u128>::new(targets, &weights, *level, config))
+                }
+            };
             config.levels.par_iter().flat_map_iter(of).collect()
         }
         Objective::QuantilesTogether => rounds.learn(Levels::new(&config.levels, targets, &weights, config)),

@@ -1,25 +1,34 @@
 //! The objective of one quantile level: pinball loss.
 
+use std::marker::PhantomData;
+
 use plimsoll_model::quantile::{Ppm, lower_quantile};
 use rayon::prelude::*;
 
 use super::grow::{Criterion, OUTPUTS, Steps};
-use super::histogram::Pair;
 use super::rounds::{CHUNK, Learner, Predicted, Sampling, add_steps};
-use super::weights::{Weights, room};
+use super::weights::Weights;
+use super::word::{Deal, Sums, Word};
 use super::{BoostConfig, pinball_of};
 
-/// A pinball gradient takes two values: a row counts, and it is below its prediction or not. So a bin is two integer
-/// sums, exact, and only the second changes from round to round. How far below is smoothed ([`Ramp`]).
-pub(super) struct Quantile<'a> {
+/// A pinball gradient takes two values: a row counts, and it is below its prediction or not. So a bin is integer sums,
+/// exact, and only what is below, or near to it, changes from round to round. How far below is smoothed ([`Ramp`]).
+///
+/// * `W`: 64 bits for fewer than [`super::word::SHORT`] rows, weighted, or 128.
+pub(super) struct Quantile<'a, W> {
     targets: &'a [i32],
     weights: &'a Weights,
     level: Ppm,
     alpha: f64,
     config: &'a BoostConfig,
     l2: f64,
-    /// What one in the high half of a sum means.
+    /// A row wholly below, for each of its weight.
+    top: u32,
+    /// What one of a sum's `below` means.
     unit: f64,
+    /// What a row near its prediction adds to the curvature of the loss.
+    crowd: f64,
+    deal: Deal,
     /// The target of a row that keeps nothing: 0, when no target is less.
     nothing: Option<i32>,
     base: i32,
@@ -29,9 +38,10 @@ pub(super) struct Quantile<'a> {
     addends: Vec<(u16, u16)>,
     below: Vec<u32>,
     sampled: bool,
+    word: PhantomData<W>,
 }
 
-impl<'a> Quantile<'a> {
+impl<'a, W: Word> Quantile<'a, W> {
     pub(super) fn new(targets: &'a [i32], weights: &'a Weights, level: Ppm, config: &'a BoostConfig) -> Self {
         let base = weights.lower_quantile(&mut targets.iter().copied().zip(0..).collect::<Vec<_>>(), level);
         Self {
@@ -41,13 +51,17 @@ impl<'a> Quantile<'a> {
             alpha: level.fraction(),
             config,
             l2: config.l2(),
+            top: 1,
             unit: 1.0,
+            crowd: 0.0,
+            deal: Deal::default(),
             nothing: (targets.iter().min() == Some(&0)).then_some(0),
             base,
             residuals: targets.iter().map(|y| y - base).collect(),
             addends: vec![(0, 0); targets.len()],
             below: Vec::new(),
             sampled: false,
+            word: PhantomData,
         }
     }
 
@@ -62,10 +76,36 @@ impl<'a> Quantile<'a> {
         }
         low_quantile(rows.len(), |i| self.residuals[rows[i] as usize], self.alpha)
     }
+
+    /// What all rows come to, those not sampled too.
+    fn most(&self) -> Sums {
+        let of_chunk = |chunk: &[(u16, u16)]| {
+            let mut most = Sums::default();
+            for addend in chunk {
+                most.rows += u32::from(addend.1);
+                most.near += self.near(*addend);
+                most.below += u64::from(addend.0);
+            }
+            most
+        };
+        let add = |a: Sums, b: Sums| Sums { rows: a.rows + b.rows, near: a.near + b.near, below: a.below + b.below };
+        self.addends.par_chunks(CHUNK).map(of_chunk).reduce(Sums::default, add)
+    }
+
+    /// What a row adds to those near their prediction: it is partly below.
+    #[inline]
+    fn near(&self, (below, rows): (u16, u16)) -> u32 {
+        let partly = (below > 0) & (u32::from(below) < u32::from(rows) * self.top);
+        u32::from(rows) * u32::from(partly)
+    }
 }
 
 /// Parts of a row that are told apart when it is partly below.
 const FINEST: u32 = 256;
+
+/// What the rows near their prediction count for in the curvature, when what all rows do is one. Between 1 and 5 it
+/// makes no difference.
+const CROWD: f64 = 2.0;
 
 /// How far rows are below their prediction: wholly or not at all, or somewhere between when they are near it. At a low
 /// level few rows are below, and their number says little about where to split; how near the next ones are says more.
@@ -132,53 +172,62 @@ pub(super) fn low_quantile(n: usize, value: impl Fn(usize) -> i32, alpha: f64) -
     lower_quantile(&mut (0..n).map(value).collect::<Vec<_>>(), alpha)
 }
 
-impl Criterion for Quantile<'_> {
-    type Slot = Pair;
+impl<W: Word> Criterion for Quantile<'_, W> {
+    type Slot = W;
 
     #[inline]
-    fn addend(&self, row: u32) -> Pair {
-        let (below, rows) = self.addends[row as usize];
-        Pair::new(i32::from(below), u32::from(rows))
+    fn addend(&self, row: u32) -> W {
+        let mut word = self.fixed(row);
+        word.add(&self.moved(row));
+        word
     }
 
     fn moving(&self) -> Option<&[u32]> {
         (!self.sampled).then_some(&self.below)
     }
 
-    fn fixed(&self, row: u32) -> Pair {
-        Pair::new(0, u32::from(self.addends[row as usize].1))
-    }
-
-    fn moved(&self, row: u32) -> Pair {
-        Pair::new(i32::from(self.addends[row as usize].0), 0)
-    }
-
-    /// `(below − α rows)² / rows`: how much of the loss's slope a leaf could take away.
     #[inline]
-    fn score(&self, sum: Pair) -> f64 {
-        let slope = f64::from(sum.high()) * self.unit - self.alpha * f64::from(sum.low());
-        slope * slope / (f64::from(sum.low()) + self.l2)
-    }
-
-    fn pull(&self, sum: Pair) -> f64 {
-        self.alpha - f64::from(sum.high()) * self.unit / f64::from(sum.low())
+    fn fixed(&self, row: u32) -> W {
+        Deal::rows(self.addends[row as usize].1.into())
     }
 
     #[inline]
-    fn size(&self, sum: Pair) -> u32 {
-        sum.low()
+    fn moved(&self, row: u32) -> W {
+        let addend = self.addends[row as usize];
+        self.deal.moved(self.near(addend), addend.0.into())
     }
 
-    fn size_of(&self, rows: u32, sum: Pair, of: usize) -> u32 {
-        self.weights.size_of(rows, sum.low(), of)
+    /// `(below − α rows)² / curvature`, twice what a leaf could take from the loss: its slope is how many rows too many
+    /// are below, and its curvature is how crowded residuals are at the prediction. Where they are sparse, a leaf has
+    /// farther to go. A few rows say little about that, so all rows count as well.
+    #[inline]
+    fn score(&self, sum: W) -> f64 {
+        let sum = self.deal.read(sum);
+        let rows = f64::from(sum.rows);
+        let slope = sum.below as f64 * self.unit - self.alpha * rows;
+        slope * slope / (rows + f64::from(sum.near) * self.crowd + self.l2)
     }
 
-    fn value(&self, rows: &[u32], _: Pair) -> Steps {
+    fn pull(&self, sum: W) -> f64 {
+        let sum = self.deal.read(sum);
+        self.alpha - sum.below as f64 * self.unit / f64::from(sum.rows)
+    }
+
+    #[inline]
+    fn size(&self, sum: W) -> u32 {
+        self.deal.read(sum).rows
+    }
+
+    fn size_of(&self, rows: u32, sum: W, of: usize) -> u32 {
+        self.weights.size_of(rows, self.size(sum), of)
+    }
+
+    fn value(&self, rows: &[u32], _: W) -> Steps {
         self.leaf(rows)
     }
 }
 
-impl Learner for Quantile<'_> {
+impl<W: Word> Learner for Quantile<'_, W> {
     fn outputs(&self) -> usize {
         1
     }
@@ -194,10 +243,8 @@ impl Learner for Quantile<'_> {
         let sampled = sampling.is_some();
         self.sampled = sampled;
         let ramp = Ramp::of(self.residuals.len(), |row| self.residuals[row], self.alpha, self.config.smooth);
-        // Sampled rows that count several times are not below at all, or hardly.
-        let top = room(self.residuals.len()).min(FINEST) / u32::from(weights.heaviest());
-        let top = top.max(1) as f32;
-        self.unit = 1.0 / f64::from(top);
+        self.top = FINEST.min(u32::from(u16::MAX) / u32::from(weights.heaviest()));
+        let top = self.top as f32;
         let chunks = self.residuals.par_chunks(CHUNK).zip(self.targets.par_chunks(CHUNK));
         let found: Vec<(Vec<u32>, Vec<u32>)> = chunks
             .zip(self.addends.par_chunks_mut(CHUNK))
@@ -217,7 +264,7 @@ impl Learner for Quantile<'_> {
                     *addend = ((below * f32::from(weight) * top) as u16, weight);
                     if sampled {
                         let times = sampling.takes(row, below > 0.0);
-                        addend.1 *= times.unwrap_or(1);
+                        addend.1 *= times.unwrap_or(0);
                         rows_kept[kepts] = row;
                         kepts += usize::from(times.is_some());
                     } else {
@@ -232,6 +279,10 @@ impl Learner for Quantile<'_> {
             .collect();
         let (below, kept): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         self.below = below.concat();
+        let most = self.most();
+        self.deal = Deal::of::<W>(most);
+        self.unit = self.deal.unit() / f64::from(self.top);
+        self.crowd = if most.near == 0 { 0.0 } else { CROWD * f64::from(most.rows) / f64::from(most.near) };
         self.sampled.then(|| kept.concat())
     }
 

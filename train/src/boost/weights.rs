@@ -40,6 +40,11 @@ impl Weights {
         self.integers.as_ref().map_or(1, |w| w[row as usize])
     }
 
+    /// Of all rows.
+    pub(super) fn total(&self, rows: usize) -> u64 {
+        self.integers.as_ref().map_or(rows as u64, |w| w.iter().map(|w| u64::from(*w)).sum())
+    }
+
     /// The largest weight.
     pub(super) fn heaviest(&self) -> u16 {
         self.integers.as_ref().map_or(1, |w| w.iter().copied().max().unwrap_or(1)).max(1)
