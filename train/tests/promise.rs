@@ -38,6 +38,21 @@ fn the_promise_fails_no_more_often_than_it_says_and_keeps_most_of_the_limit() {
 }
 
 #[test]
+fn in_balance_bands_it_holds_in_each() {
+    let runs = 30;
+    let population = Population::generated(Terms { bands: 2, ..terms(10_000) }, 6_000, 4, 3);
+    for found in population.study(runs, 400, 2_000, &|_| {}) {
+        let most = Findings::band(runs, 0.05);
+        // A failure is one in the worst band.
+        for failed in found.failed_alpha.iter().chain(&found.failed_beta) {
+            assert!(*failed <= most, "{found:?}");
+        }
+        assert!(found.certified >= runs - most && found.in_bands == found.certified, "{found:?}");
+        assert!(found.kept >= 0.6, "{found:?}");
+    }
+}
+
+#[test]
 fn a_study_of_too_few_accounts_certifies_nothing() {
     let population = Population::generated(terms(5_000), 1_000, 4, 2);
     for found in population.study(5, 100, 500, &|_| {}) {

@@ -1,5 +1,6 @@
 //! How often does the promise fail, and how much limit does certainty cost? 500 certifications on accounts drawn from a
-//! population whose truth is known: generated with an account effect the model does not see, or the accounts of a log.
+//! population whose truth is known: generated with an account effect the model does not see, or the accounts of a log; with
+//! and without balance bands.
 //!
 //! `promise [RUNS] [calibration.csv …]`
 
@@ -12,13 +13,14 @@ use plimsoll_model::time::Age;
 use plimsoll_model::transaction::Tier;
 use plimsoll_train::study::{Findings, Population};
 
-fn generated(alpha: Ppm) -> anyhow::Result<Population> {
+fn generated(alpha: Ppm, bands: u32) -> anyhow::Result<Population> {
     let tier = |(level, cap): (u8, u64)| -> anyhow::Result<TierTerms> {
         Ok(TierTerms { tier: Tier::new(level)?, cap: Some(Money::from_minor(cap)?), fallback: Money::ZERO })
     };
     let ages = [0, 1, 4, 12, 24, 48, 72].map(Age::hours).to_vec();
     let terms = Terms {
         levels: vec![Ppm::new(10_000)?],
+        bands,
         // Caps that bind for most, for some, and for few.
         tiers: [(0, 5_000), (1, 15_000), (2, 50_000)].into_iter().map(tier).collect::<anyhow::Result<_>>()?,
         ..Terms::new(alpha, Ppm::new(50_000)?, Target::Strict, 72, ages)
@@ -51,7 +53,11 @@ fn main() -> anyhow::Result<()> {
     for alpha in [10_000, 5_000] {
         let alpha = Ppm::new(alpha)?;
         if logs.is_empty() {
-            show("generated", alpha, runs, &generated(alpha)?, 900);
+            show("generated", alpha, runs, &generated(alpha, 1)?, 900);
+            // Bands need accounts enough each; the same accounts without them show what they cost.
+            for bands in [1, 3] {
+                show(&format!("generated, {bands} bands"), alpha, runs, &generated(alpha, bands)?, 3_000);
+            }
         }
         for path in &logs {
             let bytes = std::fs::read(path).with_context(|| path.clone())?;

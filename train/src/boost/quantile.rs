@@ -1,7 +1,5 @@
 //! The objective of one quantile level: pinball loss.
 
-use std::marker::PhantomData;
-
 use plimsoll_model::quantile::{Ppm, lower_quantile};
 use rayon::prelude::*;
 
@@ -22,8 +20,6 @@ pub(super) struct Quantile<'a, W> {
     alpha: f64,
     config: &'a BoostConfig,
     l2: f64,
-    /// A row wholly below, for each of its weight.
-    top: u32,
     /// What one of a sum's `below` means.
     unit: f64,
     /// What a row near its prediction adds to the curvature of the loss.
@@ -34,11 +30,10 @@ pub(super) struct Quantile<'a, W> {
     base: i32,
     /// Target less prediction.
     residuals: Vec<i32>,
-    /// How far a row is below its prediction, and what it adds to the rows.
-    addends: Vec<(u16, u16)>,
+    /// What each row adds.
+    addends: Vec<W>,
     below: Vec<u32>,
     sampled: bool,
-    word: PhantomData<W>,
 }
 
 impl<'a, W: Word> Quantile<'a, W> {
@@ -51,17 +46,15 @@ impl<'a, W: Word> Quantile<'a, W> {
             alpha: level.fraction(),
             config,
             l2: config.l2(),
-            top: 1,
             unit: 1.0,
             crowd: 0.0,
-            deal: Deal::default(),
+            deal: Deal::ROW,
             nothing: (targets.iter().min() == Some(&0)).then_some(0),
             base,
             residuals: targets.iter().map(|y| y - base).collect(),
-            addends: vec![(0, 0); targets.len()],
+            addends: vec![W::default(); targets.len()],
             below: Vec::new(),
             sampled: false,
-            word: PhantomData,
         }
     }
 
@@ -75,28 +68,6 @@ impl<'a, W: Word> Quantile<'a, W> {
             return self.weights.lower_quantile(&mut residuals, self.level);
         }
         low_quantile(rows.len(), |i| self.residuals[rows[i] as usize], self.alpha)
-    }
-
-    /// What all rows come to, those not sampled too.
-    fn most(&self) -> Sums {
-        let of_chunk = |chunk: &[(u16, u16)]| {
-            let mut most = Sums::default();
-            for addend in chunk {
-                most.rows += u32::from(addend.1);
-                most.near += self.near(*addend);
-                most.below += u64::from(addend.0);
-            }
-            most
-        };
-        let add = |a: Sums, b: Sums| Sums { rows: a.rows + b.rows, near: a.near + b.near, below: a.below + b.below };
-        self.addends.par_chunks(CHUNK).map(of_chunk).reduce(Sums::default, add)
-    }
-
-    /// What a row adds to those near their prediction: it is partly below.
-    #[inline]
-    fn near(&self, (below, rows): (u16, u16)) -> u32 {
-        let partly = (below > 0) & (u32::from(below) < u32::from(rows) * self.top);
-        u32::from(rows) * u32::from(partly)
     }
 }
 
@@ -177,9 +148,7 @@ impl<W: Word> Criterion for Quantile<'_, W> {
 
     #[inline]
     fn addend(&self, row: u32) -> W {
-        let mut word = self.fixed(row);
-        word.add(&self.moved(row));
-        word
+        self.addends[row as usize]
     }
 
     fn moving(&self) -> Option<&[u32]> {
@@ -188,13 +157,14 @@ impl<W: Word> Criterion for Quantile<'_, W> {
 
     #[inline]
     fn fixed(&self, row: u32) -> W {
-        Deal::rows(self.addends[row as usize].1.into())
+        W::place(self.size(self.addend(row)).into(), 0)
     }
 
     #[inline]
     fn moved(&self, row: u32) -> W {
-        let addend = self.addends[row as usize];
-        self.deal.moved(self.near(addend), addend.0.into())
+        let mut word = self.addend(row);
+        word.subtract(&self.fixed(row));
+        word
     }
 
     /// `(below − α rows)² / curvature`, twice what a leaf could take from the loss: its slope is how many rows too many
@@ -204,18 +174,19 @@ impl<W: Word> Criterion for Quantile<'_, W> {
     fn score(&self, sum: W) -> f64 {
         let sum = self.deal.read(sum);
         let rows = f64::from(sum.rows);
-        let slope = sum.below as f64 * self.unit - self.alpha * rows;
+        // A signed integer becomes a float in one instruction.
+        let slope = sum.below as i64 as f64 * self.unit - self.alpha * rows;
         slope * slope / (rows + f64::from(sum.near) * self.crowd + self.l2)
     }
 
     fn pull(&self, sum: W) -> f64 {
         let sum = self.deal.read(sum);
-        self.alpha - sum.below as f64 * self.unit / f64::from(sum.rows)
+        self.alpha - sum.below as i64 as f64 * self.unit / f64::from(sum.rows)
     }
 
     #[inline]
     fn size(&self, sum: W) -> u32 {
-        self.deal.read(sum).rows
+        self.deal.rows(sum)
     }
 
     fn size_of(&self, rows: u32, sum: W, of: usize) -> u32 {
@@ -243,17 +214,16 @@ impl<W: Word> Learner for Quantile<'_, W> {
         let sampled = sampling.is_some();
         self.sampled = sampled;
         let ramp = Ramp::of(self.residuals.len(), |row| self.residuals[row], self.alpha, self.config.smooth);
-        self.top = FINEST.min(u32::from(u16::MAX) / u32::from(weights.heaviest()));
-        let top = self.top as f32;
+        let top = FINEST.min(u32::from(u16::MAX) / u32::from(weights.heaviest()));
         let chunks = self.residuals.par_chunks(CHUNK).zip(self.targets.par_chunks(CHUNK));
-        let found: Vec<(Vec<u32>, Vec<u32>)> = chunks
+        let found: Vec<(Vec<u32>, Vec<u32>, Sums)> = chunks
             .zip(self.addends.par_chunks_mut(CHUNK))
             .enumerate()
             .map(|(chunk, ((residuals, targets), addends))| {
                 // Written always, kept if so: no branch to guess.
                 let room = |wanted: bool| vec![0u32; if wanted { residuals.len() } else { 0 }];
                 let (mut rows_below, mut rows_kept) = (room(!sampled), room(sampled));
-                let (mut belows, mut kepts) = (0, 0);
+                let (mut belows, mut kepts, mut most) = (0, 0, Sums::default());
                 for (i, ((r, y), addend)) in residuals.iter().zip(targets).zip(addends).enumerate() {
                     let row = (chunk * CHUNK + i) as u32;
                     // A row that keeps nothing is below every prediction that grants anything.
@@ -261,29 +231,38 @@ impl<W: Word> Learner for Quantile<'_, W> {
                     // anywhere, and learn nothing.
                     let below = if Some(*y) == nothing { 1.0 } else { ramp.below(*r) };
                     let weight = weights.of_row(row);
-                    *addend = ((below * f32::from(weight) * top) as u16, weight);
+                    let whole = u32::from(weight) * top;
+                    let parts = (below * whole as f32) as u32;
+                    let mut rows = weight;
                     if sampled {
                         let times = sampling.takes(row, below > 0.0);
-                        addend.1 *= times.unwrap_or(0);
+                        rows *= times.unwrap_or(0);
                         rows_kept[kepts] = row;
                         kepts += usize::from(times.is_some());
                     } else {
                         rows_below[belows] = row;
                         belows += usize::from(below > 0.0);
                     }
+                    // Near its prediction is what is partly below.
+                    let near = u32::from(rows) * u32::from((parts > 0) & (parts < whole));
+                    let sums = Sums { rows: rows.into(), near, below: parts.into() };
+                    most.add(sums);
+                    *addend = Deal::ROW.word(sums);
                 }
                 rows_below.truncate(belows);
                 rows_kept.truncate(kepts);
-                (rows_below, rows_kept)
+                (rows_below, rows_kept, most)
             })
             .collect();
-        let (below, kept): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        self.below = below.concat();
-        let most = self.most();
-        self.deal = Deal::of::<W>(most);
-        self.unit = self.deal.unit() / f64::from(self.top);
+        let mut most = Sums::default();
+        found.iter().for_each(|(.., of_chunk)| most.add(*of_chunk));
+        let deal = Deal::of::<W>(most);
+        self.addends.par_iter_mut().with_min_len(CHUNK).for_each(|addend| *addend = deal.word(Deal::ROW.read(*addend)));
+        self.deal = deal;
+        self.unit = deal.unit() / f64::from(top);
         self.crowd = if most.near == 0 { 0.0 } else { CROWD * f64::from(most.rows) / f64::from(most.near) };
-        self.sampled.then(|| kept.concat())
+        self.below = found.iter().flat_map(|(below, ..)| below).copied().collect();
+        self.sampled.then(|| found.iter().flat_map(|(_, kept, _)| kept).copied().collect())
     }
 
     fn leaf(&self, rows: &[u32]) -> Steps {

@@ -6,7 +6,7 @@ use super::histogram::Slot;
 /// subtracting never carries from one to the next.
 pub(super) trait Word: Slot {
     const BITS: u32;
-    fn place(value: u32, at: u32) -> Self;
+    fn place(value: u64, at: u32) -> Self;
     /// 64 bits from there on.
     fn read(self, at: u32) -> u64;
 }
@@ -29,7 +29,7 @@ macro_rules! word {
             const BITS: u32 = <$word>::BITS;
 
             #[inline]
-            fn place(value: u32, at: u32) -> Self {
+            fn place(value: u64, at: u32) -> Self {
                 <$word>::from(value) << at
             }
 
@@ -53,8 +53,16 @@ pub(super) struct Sums {
     pub(super) below: u64,
 }
 
+impl Sums {
+    pub(super) fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.near += other.near;
+        self.below += other.below;
+    }
+}
+
 /// Which bits are whose: rows begin at 0.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Deal {
     near_at: u32,
     below_at: u32,
@@ -63,6 +71,9 @@ pub(super) struct Deal {
 }
 
 impl Deal {
+    /// Of one row, 16 bits for each.
+    pub(super) const ROW: Self = Self { near_at: 16, below_at: 32, dropped: 0 };
+
     /// * `most`: what all rows together come to.
     pub(super) fn of<W: Word>(most: Sums) -> Self {
         let bits = |most: u64| u64::BITS - most.leading_zeros();
@@ -76,25 +87,23 @@ impl Deal {
         (1u64 << self.dropped) as f64
     }
 
-    pub(super) fn rows<W: Word>(rows: u32) -> W {
-        W::place(rows, 0)
-    }
-
     #[inline]
-    pub(super) fn moved<W: Word>(self, near: u32, below: u32) -> W {
-        let mut word = W::place(near, self.near_at);
-        word.add(&W::place(below >> self.dropped, self.below_at));
+    pub(super) fn word<W: Word>(self, sums: Sums) -> W {
+        let mut word = W::place(sums.rows.into(), 0);
+        word.add(&W::place(sums.near.into(), self.near_at));
+        word.add(&W::place(sums.below >> self.dropped, self.below_at));
         word
     }
 
     #[inline]
+    pub(super) fn rows<W: Word>(self, word: W) -> u32 {
+        (word.read(0) & ((1 << self.near_at) - 1)) as u32
+    }
+
+    #[inline]
     pub(super) fn read<W: Word>(self, word: W) -> Sums {
-        let low = |word: u64, bits: u32| (word & ((1 << bits) - 1)) as u32;
-        Sums {
-            rows: low(word.read(0), self.near_at),
-            near: low(word.read(self.near_at), self.below_at - self.near_at),
-            below: word.read(self.below_at),
-        }
+        let near = word.read(self.near_at) & ((1 << (self.below_at - self.near_at)) - 1);
+        Sums { rows: self.rows(word), near: near as u32, below: word.read(self.below_at) }
     }
 }
 
@@ -105,20 +114,19 @@ mod tests {
     fn come_back<W: Word + std::fmt::Debug>(most: Sums, dropped: u32) {
         let deal = Deal::of::<W>(most);
         assert_eq!(deal.dropped, dropped);
-        let mut sum = Deal::rows::<W>(most.rows);
-        sum.add(&deal.moved(most.near, 0));
+        let mut sum: W = deal.word(Sums { below: 0, ..most });
         // As many rows as it takes, each of one step of what is not dropped.
-        let each = (most.below / u64::from(most.near.max(1))) as u32;
+        let below = most.below / u64::from(most.near);
+        let row = Sums { rows: 1, near: 1, below };
         for _ in 0..most.near {
-            sum.add(&deal.moved(0, each));
+            sum.add(&deal.word(Sums { below, ..Sums::default() }));
         }
-        let below = u64::from(each >> dropped) * u64::from(most.near);
-        assert_eq!(deal.read(sum), Sums { below, ..most });
-        sum.subtract(&deal.moved(1, each));
-        assert_eq!(
-            deal.read(sum),
-            Sums { rows: most.rows, near: most.near - 1, below: below - u64::from(each >> dropped) }
-        );
+        let all = (below >> dropped) * u64::from(most.near);
+        assert_eq!(deal.read(sum), Sums { below: all, ..most });
+        sum.subtract(&deal.word(row));
+        let rows = most.rows - 1;
+        assert_eq!(deal.read(sum), Sums { rows, near: most.near - 1, below: all - (below >> dropped) });
+        assert_eq!(deal.rows(sum), rows);
     }
 
     #[test]
