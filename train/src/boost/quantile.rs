@@ -74,10 +74,6 @@ impl<'a, W: Word> Quantile<'a, W> {
 /// Parts of a row that are told apart when it is partly below.
 const FINEST: u32 = 256;
 
-/// What the rows near their prediction count for in the curvature, when what all rows do is one. Between 1 and 5 it
-/// makes no difference.
-const CROWD: f64 = 2.0;
-
 /// How far rows are below their prediction: wholly or not at all, or somewhere between when they are near it. At a low
 /// level few rows are below, and their number says little about where to split; how near the next ones are says more.
 /// Leaves do not use it.
@@ -260,7 +256,8 @@ impl<W: Word> Learner for Quantile<'_, W> {
         self.addends.par_iter_mut().with_min_len(CHUNK).for_each(|addend| *addend = deal.word(Deal::ROW.read(*addend)));
         self.deal = deal;
         self.unit = deal.unit() / f64::from(top);
-        self.crowd = if most.near == 0 { 0.0 } else { CROWD * f64::from(most.rows) / f64::from(most.near) };
+        let evenly = f64::from(most.rows) / f64::from(most.near.max(1));
+        self.crowd = f64::from(self.config.crowd) * evenly;
         self.below = found.iter().flat_map(|(below, ..)| below).copied().collect();
         self.sampled.then(|| found.iter().flat_map(|(_, kept, _)| kept).copied().collect())
     }

@@ -45,11 +45,18 @@ fn sample(n: usize) -> (Array2<f32>, Vec<i32>) {
 fn a_stump_is_the_split_that_exhaustive_search_finds() {
     let (rows, targets) = sample(400);
     // The last one's sums need two words.
-    for (smooth, weights) in [(1, None), (2, None), (2, Some([1.0; 6_000]))] {
+    for (smooth, crowd, weights) in [(1, 2, None), (2, 0, None), (2, 2, None), (2, 2, Some([1.0; 6_000]))] {
         let n = weights.map_or(400, |w| w.len());
         let (rows, targets) = if n == 400 { (rows.clone(), targets.clone()) } else { sample(n) };
-        let config =
-            BoostConfig { trees: 1, leaves: 2, learning_rate_milli: 1_000, min_leaf: 10, smooth, ..one_level(250_000) };
+        let config = BoostConfig {
+            trees: 1,
+            leaves: 2,
+            learning_rate_milli: 1_000,
+            min_leaf: 10,
+            smooth,
+            crowd,
+            ..one_level(250_000)
+        };
         let mut set = TrainingSet::new(rows.view(), &targets);
         if let Some(weights) = &weights {
             set = set.weights(weights);
@@ -72,7 +79,8 @@ fn a_stump_is_the_split_that_exhaustive_search_finds() {
             }
         };
         let near = |side: &[usize]| side.iter().filter(|r| below(**r) > 0.0 && below(**r) < 1.0).count() as f64;
-        let crowd = if smooth == 1 { 0.0 } else { 2.0 * n as f64 / near(&(0..n).collect::<Vec<_>>()) };
+        let evenly = n as f64 / near(&(0..n).collect::<Vec<_>>()).max(1.0);
+        let crowd = f64::from(crowd) * evenly;
         let score = |side: &[usize]| {
             let slope = side.iter().map(|r| below(*r)).sum::<f64>() - 0.25 * side.len() as f64;
             slope.powi(2) / (side.len() as f64 + crowd * near(side))
@@ -87,7 +95,7 @@ fn a_stump_is_the_split_that_exhaustive_search_finds() {
                 }
             }
         }
-        assert_eq!((usize::from(feature), threshold), (best.1, best.2), "smooth {smooth}, {n} rows");
+        assert_eq!((usize::from(feature), threshold), (best.1, best.2), "smooth {smooth}, crowd {crowd}, {n} rows");
     }
 }
 
