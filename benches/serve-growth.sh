@@ -32,7 +32,7 @@ for accounts in "${sizes[@]}"; do
   rm -f plimsoll-serve/plimsoll.db*
   start; stop # the developer's keys, and the tables
   "$target/release/examples/seed" sqlite:plimsoll-serve/plimsoll.db "$accounts" plimsoll-serve/dev/token.pem "$work"
-  shuf --random-source=<(yes) tokens.txt | head -200000 >drawn.txt
+  shuf --random-source=<(yes) -n 200000 tokens.txt >drawn.txt
   start
   before=$(cpu)
   told=$(TOKENS=drawn.txt BODY=sync.json TARGET_PATH=/v1/sync wrk -t1 -c32 -d"${seconds}s" -s "$here/benches/serve/load.lua" \

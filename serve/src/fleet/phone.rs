@@ -159,7 +159,7 @@ impl Phone {
             wallet,
             payee,
             household,
-            form: if jkt.0[0] % 2 == 0 { "jws" } else { "cwt" },
+            form: if jkt.0[0].is_multiple_of(2) { "jws" } else { "cwt" },
             draw,
             book,
             back_at: 0,
