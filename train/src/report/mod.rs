@@ -311,7 +311,7 @@ fn cell_context(run: &Run, cell: &Cell) -> Value {
         missing => money_milli(currency, cell.missing_milli),
         money_evidence => cell.money_e_value_milli.map(milli),
         tightest => ppm(cell.alpha_min_ppm),
-        stake => format!("{} %", f64::from(cell.stake_milli.milli()) / 10.0),
+        stake => format!("{}\u{a0}%", f64::from(cell.stake_milli.milli()) / 10.0),
         bands => cell.bands.iter().map(|band| context! {
             from => currency.show(band.from),
             accounts => band.accounts,
