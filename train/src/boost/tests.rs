@@ -504,6 +504,7 @@ fn parameters_out_of_range_are_named() {
         refused(BoostConfig { learning_rate_milli: 1_001, ..BoostConfig::default() }).contains("learning_rate_milli")
     );
     assert!(refused(BoostConfig { keep_one_in: 65, ..BoostConfig::default() }).contains("keep_one_in"));
+    assert!(refused(BoostConfig { crowd: 11, ..BoostConfig::default() }).contains("crowd"));
     let crossed = vec![level(50_000), level(10_000)];
     assert!(refused(BoostConfig { levels: crossed, ..BoostConfig::default() }).contains("levels"));
 }
