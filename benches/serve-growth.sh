@@ -2,7 +2,7 @@
 # What a sync costs as the store grows: requests a second, latency and CPU a request on SQLite with more and more accounts.
 # Every account has a history of 60 rows, a device and a token; requests come in an order drawn over all of them.
 #   cargo run --release -- demo && benches/serve-growth.sh plimsoll-demo [ACCOUNTS ...]
-# Needs about 6 kB of disk an account. SECONDS_EACH (10).
+# Needs about 10 kB of disk an account. SECONDS_EACH (10).
 set -euo pipefail
 demo=$(cd "${1:?usage: benches/serve-growth.sh DEMO_DIRECTORY [ACCOUNTS ...]}" && pwd); shift
 cd "$(dirname "$0")/.."
