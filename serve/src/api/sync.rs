@@ -167,7 +167,7 @@ pub(super) async fn sync(
     let answer = commit(&service, &who, &body, needs, work, |told: Told| {
         let key =
             service.keys.signing().ok_or(ApiError::Unavailable { why: "no key signs grants", retry_after_s: 60 })?;
-        // A signature is a twentieth of a sync's work, so only what is wanted is signed.
+        // A signature is a tenth of a sync's work, so only what is wanted is signed.
         let wanted = |form| body.asked.form.is_none_or(|asked| asked == form);
         let sign = |form| told.claims.sign(form, key.kid(), &*key).map_err(ApiError::internal);
         let jws = wanted(GrantForm::Jws).then(|| sign(Form::Jws)).transpose()?;

@@ -42,7 +42,7 @@ macro_rules! word {
 }
 word!(u64, u128);
 
-/// Rows whose sums always find room in 64 bits: 21 for the rows, as many for those near, and no less for those below.
+/// Fewer rows than this always find room in 64 bits: 21 for the rows, as many for those near, and no less for those below.
 pub(super) const SHORT: u64 = 1 << 21;
 
 /// Rows, those near their prediction, and how far rows are below it.
